@@ -1,0 +1,202 @@
+// Package bestofn computes what best-of-n selection gains, exactly: the expected reward of the best of n answers under a
+// score, from a fixed pool, without drawing subsets.
+package bestofn
+
+import (
+	"fmt"
+	"math"
+	"sort"
+
+	"gobayes/bayesrm"
+	"gobayes/bayesrm/metrics"
+)
+
+// KL is the usual distance between best-of-n and the policy, log n − (n−1)/n in nats (paper eq. 4). It is an upper bound.
+func KL(n int) float64 { return math.Log(float64(n)) - float64(n-1)/float64(n) }
+
+// Weights returns the probability that the i-th smallest of N is the largest of n drawn without replacement (paper
+// eq. 25): C(i−1, n−1) / C(N, n), computed by w_N = n/N, w_(i−1) = w_i·(i−n)/(i−1). The slice has length N.
+func Weights(N, n int) []float64 {
+	w := make([]float64, N)
+	v := float64(n) / float64(N)
+	for i := N; i >= n; i-- {
+		w[i-1] = v
+		if i > 1 {
+			v *= float64(i-n) / float64(i-1)
+		}
+	}
+	return w
+}
+
+// Estimate returns the expected value of the best of n by score, for each n. Answers of equal score share their values:
+// ties are broken at random.
+func Estimate(score, value []float64, ns []int) []float64 {
+	N := len(score)
+	order := make([]int, N)
+	for i := range order {
+		order[i] = i
+	}
+	sort.SliceStable(order, func(a, b int) bool { return score[order[a]] < score[order[b]] })
+	v := make([]float64, N)
+	for i := 0; i < N; {
+		j := i
+		var s float64
+		for j < N && score[order[j]] == score[order[i]] {
+			s += value[order[j]]
+			j++
+		}
+		for k := i; k < j; k++ {
+			v[k] = s / float64(j-i)
+		}
+		i = j
+	}
+	out := make([]float64, len(ns))
+	for k, n := range ns {
+		for i, w := range Weights(N, n) {
+			out[k] += w * v[i]
+		}
+	}
+	return out
+}
+
+// Result is a best-of-n curve. The slices over n have the length of N; the matrices are [P][len(N)].
+type Result struct {
+	N  []int
+	KL []float64
+	// Proxy is the selecting score itself, Mean the unpenalised reward and Gold the true reward of what is selected,
+	// each as the gain over one answer (n = 1), averaged over prompts, with bootstrap intervals over prompts.
+	Proxy, Mean, Gold []metrics.Interval
+	// Per prompt, the same gains.
+	PromptProxy, PromptMean, PromptGold [][]float64
+}
+
+// Curve returns the best-of-n curve of a pool under scores, which are joined by answer id. It is an error if a score is
+// missing, NaN or superfluous, if gold is missing, or if some n exceeds the answers of a prompt.
+func Curve(pool *bayesrm.Pool, scores []bayesrm.Score, ns []int) (*Result, error) {
+	if len(scores) != pool.Len() {
+		return nil, fmt.Errorf("bestofn: curve: %d scores for a pool of %d answers; score the same pool", len(scores), pool.Len())
+	}
+	byID := make(map[string]bayesrm.Score, len(scores))
+	for _, s := range scores {
+		if _, dup := byID[s.ID]; dup {
+			return nil, fmt.Errorf("bestofn: curve: answer %q is scored twice", s.ID)
+		}
+		if math.IsNaN(s.Value) {
+			return nil, fmt.Errorf("bestofn: curve: the score of answer %q is NaN; a relative variance needs beliefs from ScorePool", s.ID)
+		}
+		byID[s.ID] = s
+	}
+	r := &Result{N: ns}
+	for _, n := range ns {
+		if n < 1 {
+			return nil, fmt.Errorf("bestofn: curve: n = %d: must be at least 1", n)
+		}
+		r.KL = append(r.KL, KL(n))
+	}
+	grid := append([]int{1}, ns...) // gains are over n = 1
+	for _, q := range pool.Questions {
+		var score, mean, gold []float64
+		for _, n := range ns {
+			if n > len(q.Answers) {
+				return nil, fmt.Errorf("bestofn: curve: n = %d, but prompt %q has %d answers", n, q.ID, len(q.Answers))
+			}
+		}
+		for _, a := range q.Answers {
+			s, ok := byID[a.ID]
+			if !ok {
+				return nil, fmt.Errorf("bestofn: curve: answer %q of prompt %q has no score", a.ID, q.ID)
+			}
+			if math.IsNaN(a.Gold) {
+				return nil, fmt.Errorf("bestofn: curve: answer %q of prompt %q has no gold", a.ID, q.ID)
+			}
+			score, mean, gold = append(score, s.Value), append(mean, s.Mean), append(gold, a.Gold)
+		}
+		r.PromptProxy = append(r.PromptProxy, gains(Estimate(score, score, grid)))
+		r.PromptMean = append(r.PromptMean, gains(Estimate(score, mean, grid)))
+		r.PromptGold = append(r.PromptGold, gains(Estimate(score, gold, grid)))
+	}
+	r.Proxy, r.Mean, r.Gold = intervals(r.PromptProxy, len(ns)), intervals(r.PromptMean, len(ns)), intervals(r.PromptGold, len(ns))
+	return r, nil
+}
+
+// gains subtracts the first value, that of n = 1, from the others.
+func gains(v []float64) []float64 {
+	out := make([]float64, len(v)-1)
+	for i := range out {
+		out[i] = v[i+1] - v[0]
+	}
+	return out
+}
+
+func intervals(perPrompt [][]float64, n int) []metrics.Interval {
+	out := make([]metrics.Interval, n)
+	for k := range out {
+		col := make([]float64, len(perPrompt))
+		for p, row := range perPrompt {
+			col[p] = row[k]
+		}
+		out[k] = metrics.Bootstrap(col, uint64(k))
+	}
+	return out
+}
+
+// String is the gold gain at its peak and at the end.
+func (r *Result) String() string {
+	if len(r.N) == 0 || len(r.Gold) == 0 {
+		return "empty best-of-n curve"
+	}
+	best := 0
+	for i, g := range r.Gold {
+		if g.Mean > r.Gold[best].Mean {
+			best = i
+		}
+	}
+	last := len(r.N) - 1
+	return fmt.Sprintf("best of n: gold gain %.3f at its peak n = %d, %v at n = %d", r.Gold[best].Mean, r.N[best], r.Gold[last], r.N[last])
+}
+
+// Difference returns the paired difference a − b of two curves' gold gains at each n, with intervals over prompts.
+func Difference(a, b *Result) ([]metrics.Interval, error) {
+	if len(a.PromptGold) != len(b.PromptGold) || fmt.Sprint(a.N) != fmt.Sprint(b.N) {
+		return nil, fmt.Errorf("bestofn: difference: the curves are of %d and %d prompts with n = %v and %v; they must be of the same pool", len(a.PromptGold), len(b.PromptGold), a.N, b.N)
+	}
+	var d [][]float64
+	for p := range a.PromptGold {
+		row := make([]float64, len(a.N))
+		for k := range row {
+			row[k] = a.PromptGold[p][k] - b.PromptGold[p][k]
+		}
+		d = append(d, row)
+	}
+	return intervals(d, len(a.N)), nil
+}
+
+// Oracle scores every answer of a pool by its gold: the most that any selector could gain.
+func Oracle(pool *bayesrm.Pool) []bayesrm.Score {
+	var out []bayesrm.Score
+	for _, q := range pool.Questions {
+		for _, a := range q.Answers {
+			out = append(out, bayesrm.Score{ID: a.ID, Value: a.Gold, Mean: a.Gold})
+		}
+	}
+	return out
+}
+
+// ChooseK returns the k whose scores gain most gold on a pool at the given n. The pool must hold other prompts than those
+// the choice is judged on.
+func ChooseK(pool *bayesrm.Pool, n int, ks []float64, scores func(k float64) []bayesrm.Score) (float64, error) {
+	best, at := math.Inf(-1), math.NaN()
+	for _, k := range ks {
+		r, err := Curve(pool, scores(k), []int{n})
+		if err != nil {
+			return 0, fmt.Errorf("bestofn: choose k: k = %g: %w", k, err)
+		}
+		if g := r.Gold[0].Mean; g > best {
+			best, at = g, k
+		}
+	}
+	if len(ks) == 0 {
+		return 0, fmt.Errorf("bestofn: choose k: no k to choose from")
+	}
+	return at, nil
+}

@@ -1,0 +1,148 @@
+package bestofn
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"gobayes/bayesrm"
+	"gobayes/bayesrm/internal/check"
+
+	"gonum.org/v1/gonum/stat/combin"
+)
+
+// METHODS §10.1.
+func TestKL(t *testing.T) {
+	for n, want := range map[int]float64{1: 0, 2: 0.193147, 4: 0.636294, 8: 1.204442, 16: 1.835089, 64: 3.174508, 256: 4.549084, 1024: 5.932448, 4096: 7.318010, 8192: 8.011035, 12500: 8.433564} {
+		if got := KL(n); math.Abs(got-want) > 5e-7 {
+			t.Errorf("KL(%d) = %v, want %v", n, got, want)
+		}
+	}
+}
+
+// METHODS §10.3.
+func TestWeights(t *testing.T) {
+	for n, want := range map[int][]float64{
+		2: {0, 1. / 15, 2. / 15, 1. / 5, 4. / 15, 1. / 3},
+		3: {0, 0, 1. / 20, 3. / 20, 3. / 10, 1. / 2},
+		4: {0, 0, 0, 1. / 15, 4. / 15, 2. / 3},
+		5: {0, 0, 0, 0, 1. / 6, 5. / 6},
+	} {
+		check.Close(t, fmt.Sprintf("n=%d", n), Weights(6, n), want, 1e-15, 0)
+	}
+	var s float64
+	for _, w := range Weights(12500, 500) {
+		s += w
+	}
+	if math.Abs(s-1) > 1e-12 {
+		t.Errorf("weights of 12,500 sum to %v", s)
+	}
+}
+
+func TestEstimate(t *testing.T) {
+	sel := []float64{.1, .4, .5, .9, 1.3, 2}
+	eval := []float64{1, 3, 2, 5, 4, 0}
+	ns := []int{1, 2, 3, 4, 5, 6}
+	check.Close(t, "evaluator", Estimate(sel, eval, ns), []float64{2.5, 2.533333, 2.05, 1.4, 0.666667, 0}, 5e-7, 0)
+	check.Close(t, "selector", Estimate(sel, sel, ns), []float64{0.866667, 1.286667, 1.55, 1.74, 1.883333, 2.0}, 5e-7, 0)
+}
+
+// TestBruteForce compares with the mean over all subsets, ties broken at random.
+func TestBruteForce(t *testing.T) {
+	score := []float64{2, 1, 2, 3, 1, 3, 2}
+	value := []float64{1, -2, 4, 0.5, 3, 7, -1}
+	for n := 1; n <= len(score); n++ {
+		var sum float64
+		subsets := combin.Combinations(len(score), n)
+		for _, s := range subsets {
+			best := math.Inf(-1)
+			for _, i := range s {
+				best = max(best, score[i])
+			}
+			var v, c float64
+			for _, i := range s {
+				if score[i] == best {
+					v += value[i]
+					c++
+				}
+			}
+			sum += v / c
+		}
+		if got, want := Estimate(score, value, []int{n})[0], sum/float64(len(subsets)); math.Abs(got-want) > 1e-12 {
+			t.Errorf("n = %d: %v, want %v", n, got, want)
+		}
+	}
+}
+
+func testPool() (*bayesrm.Pool, []bayesrm.Score) {
+	pool := &bayesrm.Pool{}
+	var scores []bayesrm.Score
+	for p := range 3 {
+		q := bayesrm.Question{ID: fmt.Sprint(p)}
+		for a := range 4 {
+			id := fmt.Sprintf("%d/%d", p, a)
+			q.Answers = append(q.Answers, bayesrm.Answer{ID: id, Gold: float64((a + p) % 4)})
+			scores = append(scores, bayesrm.Score{ID: id, Value: float64(a), Mean: float64(a)})
+		}
+		pool.Questions = append(pool.Questions, q)
+	}
+	return pool, scores
+}
+
+func TestCurveRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		break_ func(*bayesrm.Pool, []bayesrm.Score) (*bayesrm.Pool, []bayesrm.Score, []int)
+		want   string
+	}{
+		{"a score too few", func(p *bayesrm.Pool, s []bayesrm.Score) (*bayesrm.Pool, []bayesrm.Score, []int) {
+			return p, s[1:], []int{1}
+		}, "11 scores for a pool of 12"},
+		{"NaN", func(p *bayesrm.Pool, s []bayesrm.Score) (*bayesrm.Pool, []bayesrm.Score, []int) {
+			s[3].Value = math.NaN()
+			return p, s, []int{1}
+		}, `"0/3" is NaN`},
+		{"no gold", func(p *bayesrm.Pool, s []bayesrm.Score) (*bayesrm.Pool, []bayesrm.Score, []int) {
+			p.Questions[1].Answers[2].Gold = math.NaN()
+			return p, s, []int{1}
+		}, `"1/2"`},
+		{"twice", func(p *bayesrm.Pool, s []bayesrm.Score) (*bayesrm.Pool, []bayesrm.Score, []int) {
+			s[1].ID = s[0].ID
+			return p, s, []int{1}
+		}, "scored twice"},
+		{"n too large", func(p *bayesrm.Pool, s []bayesrm.Score) (*bayesrm.Pool, []bayesrm.Score, []int) {
+			return p, s, []int{5}
+		}, "has 4 answers"},
+		{"another pool", func(p *bayesrm.Pool, s []bayesrm.Score) (*bayesrm.Pool, []bayesrm.Score, []int) {
+			s[0].ID = "x"
+			return p, s, []int{1}
+		}, "has no score"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			pool, scores := testPool()
+			if _, err := Curve(tt.break_(pool, scores)); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want one with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestCurveIgnoresOrder: scores are joined by id.
+func TestCurveIgnoresOrder(t *testing.T) {
+	pool, scores := testPool()
+	a, err := Curve(pool, scores, []int{1, 2, 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, j := 0, len(scores)-1; i < j; i, j = i+1, j-1 {
+		scores[i], scores[j] = scores[j], scores[i]
+	}
+	b, err := Curve(pool, scores, []int{1, 2, 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(a) != fmt.Sprint(b) || a.Proxy[2].Mean != 1.5 {
+		t.Errorf("%v and %v, proxy gain %v", a, b, a.Proxy[2].Mean)
+	}
+}

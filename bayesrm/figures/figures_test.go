@@ -1,0 +1,55 @@
+package figures
+
+import (
+	"bytes"
+	"encoding/base64"
+	"image/png"
+	"strings"
+	"testing"
+
+	"gobayes/bayesrm/bestofn"
+	"gobayes/bayesrm/metrics"
+
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+func curve(scale float64) *bestofn.Result {
+	r := &bestofn.Result{}
+	for n := 1; n <= 64; n *= 2 {
+		r.N, r.KL = append(r.N, n), append(r.KL, bestofn.KL(n))
+		v := scale * bestofn.KL(n)
+		r.Proxy = append(r.Proxy, metrics.Interval{Mean: v, Lo: v - 0.1, Hi: v + 0.1})
+		r.Gold = append(r.Gold, metrics.Interval{Mean: -v, Lo: -v - 0.1, Hi: -v + 0.1})
+	}
+	return r
+}
+
+func TestBestOfN(t *testing.T) {
+	f := BestOfN(Line{"MAP", curve(1)}, Line{"LA, std", curve(0.5)})
+	b := f.MIMEBundle()
+	img, err := base64.StdEncoding.DecodeString(b["image/png"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := png.Decode(bytes.NewReader(img))
+	if err != nil || p.Bounds().Dx() != 2112 {
+		t.Errorf("PNG %v, error %v", p.Bounds(), err)
+	}
+	if svg := b["image/svg+xml"].(string); !strings.Contains(svg, "Gold") || !strings.Contains(svg, "MAP") {
+		t.Error("the SVG lacks a title or a label")
+	}
+	lines := strings.Split(strings.TrimSpace(f.CSV()), "\n")
+	if len(lines) != 15 || lines[14] != `"LA, std",64,3.17451,1.58725,1.48725,1.68725,-1.58725,-1.68725,-1.48725` {
+		t.Errorf("%d lines of CSV, the last %s", len(lines), lines[len(lines)-1])
+	}
+	if !strings.Contains(f.String(), "n=64 -3.17 [-3.27, -3.07]") {
+		t.Errorf("text %s", f)
+	}
+}
+
+func TestRenderRecovers(t *testing.T) {
+	if _, _, err := Render(vg.Inch, vg.Inch, func(draw.Canvas) { panic("axis") }); err == nil || !strings.Contains(err.Error(), "axis") {
+		t.Errorf("error %v", err)
+	}
+}

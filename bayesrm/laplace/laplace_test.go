@@ -1,0 +1,211 @@
+package laplace
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"testing"
+
+	"gobayes/bayesrm/internal/check"
+	"gobayes/bayesrm/llm"
+	"gobayes/bayesrm/nn"
+	"gobayes/bayesrm/reward"
+	"gobayes/bayesrm/safetensors"
+	"gobayes/bayesrm/tensor"
+
+	"gonum.org/v1/gonum/mat"
+)
+
+// linear is the posterior of a reward r = w·φ from pair differences d (METHODS §10.4).
+func linear(t *testing.T, d [][2]float64, delta float64) (*Posterior, [2]float64) {
+	t.Helper()
+	var w [2]float64
+	for range 50 { // Newton's method for the MAP under prior precision δ
+		h := [3]float64{delta, 0, delta} // Hessian: xx, xy, yy
+		g := [2]float64{-delta * w[0], -delta * w[1]}
+		for _, x := range d {
+			f := w[0]*x[0] + w[1]*x[1]
+			p := nn.Sigmoid(f)
+			for i := range g {
+				g[i] += (1 - p) * x[i]
+			}
+			c := p * (1 - p)
+			h[0] += c * x[0] * x[0]
+			h[1] += c * x[0] * x[1]
+			h[2] += c * x[1] * x[1]
+		}
+		det := h[0]*h[2] - h[1]*h[1]
+		w[0] += (h[2]*g[0] - h[1]*g[1]) / det
+		w[1] += (h[0]*g[1] - h[1]*g[0]) / det
+	}
+	l := &Posterior{Pairs: len(d), Weights: 2, ThetaNorm2: w[0]*w[0] + w[1]*w[1]}
+	for _, x := range d {
+		f := w[0]*x[0] + w[1]*x[1]
+		l.sw = append(l.sw, math.Sqrt(nn.Sigmoid(f)*nn.Sigmoid(-f)))
+		l.d = append(l.d, float32(x[0]), float32(x[1]))
+		l.LogLikelihood += nn.LogSigmoid(f)
+	}
+	l.kernel = gram(l.d, l.sw, 2)
+	if err := l.set(delta); err != nil {
+		t.Fatal(err)
+	}
+	return l, w
+}
+
+func TestLinearBradleyTerry(t *testing.T) {
+	l, w := linear(t, [][2]float64{{1, 0.5}, {0.5, -1}, {-0.3, 0.8}, {2, 1}}, 1)
+	check.Close(t, "w", w[:], []float64{0.70817756, 0.24303723}, 5e-9, 0)
+	check.Close(t, "log-likelihood", []float64{l.LogLikelihood}, []float64{-1.87751695}, 5e-9, 0)
+	// the pair differences −0.3 and 0.8 are rounded to float32: 1e-8
+	check.Close(t, "evidence", []float64{l.LogEvidence}, []float64{-2.68859058}, 3e-8, 0)
+	post, prior := l.variances([]float32{1, 0, 0, 1, 1, 1, 3, -2}, 4)
+	check.Close(t, "variances", post, []float64{0.55221002, 0.63421636, 1.05517849, 8.29424308}, 1e-7, 2e-7)
+	check.Close(t, "prior variances", prior, []float64{1, 1, 2, 13}, 1e-12, 0)
+	tuned, err := l.TunePrior(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check.Close(t, "δ*", []float64{tuned.PriorPrecision}, []float64{1.26117780}, 2e-6, 0)
+	check.Close(t, "evidence at δ*", []float64{tuned.LogEvidence}, []float64{-2.67364056}, 3e-8, 0)
+	// MacKay's fixed point: δ = γ/‖θ‖²
+	check.Close(t, "γ", []float64{tuned.Gamma}, []float64{tuned.PriorPrecision * l.ThetaNorm2}, 1e-5, 0)
+}
+
+// TestOffset: pairs never identify a shift that both answers share; it keeps its prior variance (METHODS §10.6b).
+func TestOffset(t *testing.T) {
+	// θ = (w1, w2, b) at 0: the pairs differ in the first feature alone
+	l := &Posterior{Pairs: 2, Weights: 3, sw: []float64{.5, .5}, d: []float32{1, 0, 0, 1, 0, 0}}
+	l.kernel = gram(l.d, l.sw, 3)
+	if err := l.set(1); err != nil {
+		t.Fatal(err)
+	}
+	post, _ := l.variances([]float32{1, 2, 1, 0, 2, 1, 0, 0, 1, 1, 0, 0}, 4)
+	check.Close(t, "variances", post, []float64{5.66666667, 5, 1, 0.66666667}, 1e-7, 0)
+}
+
+// TestCentre: a constant added to every gradient of a prompt does not move relative variances, and equal rows have none.
+func TestCentre(t *testing.T) {
+	J := []float32{1, 2, 3, 5, 3, 2}
+	centre(J, []float64{1, 2, 1}, 2)
+	check.Close(t, "centred", J, []float32{-1.5, -1.5, 0.5, 1.5, 0.5, -1.5}, 1e-6, 0)
+	same := []float32{4, 7, 4, 7}
+	centre(same, []float64{3, 1}, 2)
+	check.Close(t, "equal rows", same, []float32{0, 0, 0, 0}, 0, 0)
+}
+
+// TestGoldenDual compares kernels, evidence, δ*, variances and covariances with an explicit float64 computation on the
+// gradients of transformers and PEFT (golden/README.md): 9,216 LoRA weights, 48 pairs.
+func TestGoldenDual(t *testing.T) {
+	dir := check.Data(t, "golden", "laplace_dual")
+	base, err := llm.Load(context.Background(), dir+"/base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &reward.Model{Base: base.Copy()}
+	if m.Head, err = m.Base.LoadAdapter(dir + "/adapter"); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(dir + "/golden.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g struct {
+		LogLikelihood float64    `json:"log_likelihood"`
+		Theta2        float64    `json:"theta_norm_squared"`
+		Chosen        []float64  `json:"reward_chosen"`
+		Rejected      []float64  `json:"reward_rejected"`
+		Test          []float64  `json:"reward_test"`
+		Pairs         [][2][]int `json:"pairs_tokens"`
+		TestTokens    [][]int    `json:"test_tokens"`
+		Dual          struct {
+			Evidence     map[string]float64 `json:"log_marginal_likelihood"`
+			DeltaStar    float64            `json:"delta_star"`
+			EvidenceStar float64            `json:"log_marginal_likelihood_at_star"`
+			Var1         []float64          `json:"variance_at_1"`
+			VarStar      []float64          `json:"variance_at_star"`
+			Gamma        float64            `json:"effective_parameters_at_star"`
+		}
+	}
+	if err := json.Unmarshal(b, &g); err != nil {
+		t.Fatal(err)
+	}
+	P := m.NumWeights()
+	l := &Posterior{Model: m, Pairs: len(g.Pairs), Weights: P}
+	var acts llm.Acts
+	for n, p := range g.Pairs {
+		r, J, err := m.Jacobians(&acts, p[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		check.Close(t, "rewards", r, []float64{g.Chosen[n], g.Rejected[n]}, 2e-5, 0)
+		tensor.Axpy(J[:P], -1, J[P:])
+		l.d = append(l.d, J[:P]...)
+		f := r[0] - r[1]
+		l.sw = append(l.sw, math.Sqrt(nn.Sigmoid(f)*nn.Sigmoid(-f)))
+		l.LogLikelihood += nn.LogSigmoid(f)
+	}
+	for _, v := range m.Theta() {
+		l.ThetaNorm2 += v * v
+	}
+	check.Close(t, "log-likelihood", []float64{l.LogLikelihood}, []float64{g.LogLikelihood}, 0, 1e-5)
+	check.Close(t, "‖θ‖²", []float64{l.ThetaNorm2}, []float64{g.Theta2}, 0, 1e-9)
+	l.kernel = gram(l.d, l.sw, P)
+	ts, err := safetensors.Read(dir + "/golden.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var k []float32
+	for i := range l.Pairs {
+		for j := range l.Pairs {
+			k = append(k, float32(l.kernel.At(i, j)))
+		}
+	}
+	check.Norm(t, "kernel", k, ts["kernel_weighted_pairs"].Data, 1e-5)
+	for s, want := range g.Dual.Evidence {
+		var delta float64
+		if err := json.Unmarshal([]byte(s), &delta); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.set(delta); err != nil {
+			t.Fatal(err)
+		}
+		// float32 gradients: 1e-5
+		check.Close(t, "evidence at "+s, []float64{l.LogEvidence}, []float64{want}, 0, 1e-5)
+	}
+	J := func(seqs [][]int) []float32 {
+		_, J, err := m.Jacobians(&acts, seqs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return J
+	}
+	if err := l.set(1); err != nil {
+		t.Fatal(err)
+	}
+	post, _ := l.variances(J(g.TestTokens), len(g.TestTokens))
+	check.Close(t, "variance at 1", post, g.Dual.Var1, 0, 1e-4)
+	star, err := l.TunePrior(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check.Close(t, "δ*", []float64{star.PriorPrecision}, []float64{g.Dual.DeltaStar}, 0, 1e-4)
+	check.Close(t, "evidence at δ*", []float64{star.LogEvidence}, []float64{g.Dual.EvidenceStar}, 0, 1e-5)
+	check.Close(t, "γ", []float64{star.Gamma}, []float64{g.Dual.Gamma}, 0, 1e-4)
+	if err := star.set(g.Dual.DeltaStar); err != nil {
+		t.Fatal(err)
+	}
+	post, _ = star.variances(J(g.TestTokens), len(g.TestTokens))
+	check.Close(t, "variance at δ*", post, g.Dual.VarStar, 0, 1e-4)
+	cov, err := star.Covariance(g.TestTokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c []float32
+	for i := range len(g.TestTokens) {
+		for j := range len(g.TestTokens) {
+			c = append(c, float32(mat.Matrix(cov).At(i, j)))
+		}
+	}
+	check.Norm(t, "covariance", c, ts["reward_covariance_test_at_star"].Data, 1e-4)
+}

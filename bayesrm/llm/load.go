@@ -1,0 +1,405 @@
+package llm
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"gobayes/bayesrm/safetensors"
+	"gobayes/bayesrm/tokenizer"
+)
+
+// Load reads a model: a Hugging Face folder (config.json, model.safetensors or its shards, tokenizer.json), a folder or file
+// in llama2.c's format (stories260K.bin with tok512.bin beside it), or hf:ORG/NAME from the local hub cache.
+//
+// A missing or misshapen tensor, a NaN and an unknown architecture are errors that name what was expected and found.
+func Load(ctx context.Context, path string) (*Model, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("llm: load %s: %w", path, err)
+	}
+	if name, ok := strings.CutPrefix(path, "hf:"); ok {
+		p, err := hubFolder(name)
+		if err != nil {
+			return nil, err
+		}
+		path = p
+	}
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("llm: load: %w; give a folder with config.json and model.safetensors, or a llama2.c .bin file", err)
+	}
+	var m *Model
+	switch bins, _ := filepath.Glob(filepath.Join(path, "*.bin")); {
+	case !st.IsDir():
+		m, err = loadLlama2C(path)
+	case exists(filepath.Join(path, "config.json")):
+		m, err = loadFolder(path)
+	case len(bins) > 0:
+		for _, b := range bins {
+			if !strings.HasPrefix(filepath.Base(b), "tok") {
+				m, err = loadLlama2C(b)
+			}
+		}
+	default:
+		err = fmt.Errorf("llm: load %s: no config.json and no .bin file in the folder", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.source = filepath.Base(path)
+	return m, nil
+}
+
+func exists(path string) bool { _, err := os.Stat(path); return err == nil }
+
+// hubFolder finds a model in the cache that Hugging Face's tools share.
+func hubFolder(name string) (string, error) {
+	cache := os.Getenv("HF_HUB_CACHE")
+	if cache == "" {
+		home := os.Getenv("HF_HOME")
+		if home == "" {
+			dir, err := os.UserHomeDir()
+			if err != nil {
+				return "", fmt.Errorf("llm: hf:%s: %w", name, err)
+			}
+			home = filepath.Join(dir, ".cache", "huggingface")
+		}
+		cache = filepath.Join(home, "hub")
+	}
+	snaps, _ := filepath.Glob(filepath.Join(cache, "models--"+strings.ReplaceAll(name, "/", "--"), "snapshots", "*", "config.json"))
+	if len(snaps) == 0 {
+		return "", fmt.Errorf("llm: hf:%s: not in the hub cache %s, and this version does not download; run `hf download %s` once, or give a folder", name, cache, name)
+	}
+	return filepath.Dir(snaps[len(snaps)-1]), nil
+}
+
+// hfConfig is the part of config.json that is used, in the spellings of transformers 4 and 5.
+type hfConfig struct {
+	ModelType    string   `json:"model_type"`
+	Hidden       int      `json:"hidden_size"`
+	Layers       int      `json:"num_hidden_layers"`
+	Heads        int      `json:"num_attention_heads"`
+	KVHeads      int      `json:"num_key_value_heads"`
+	HeadDim      int      `json:"head_dim"`
+	Intermediate int      `json:"intermediate_size"`
+	Vocab        int      `json:"vocab_size"`
+	Context      int      `json:"max_position_embeddings"`
+	LayerNormEps *float64 `json:"layer_norm_eps"`
+	RMSNormEps   *float64 `json:"rms_norm_eps"`
+	HiddenAct    string   `json:"hidden_act"`
+	Parallel     *bool    `json:"use_parallel_residual"`
+	Tied         bool     `json:"tie_word_embeddings"`
+	EOS          any      `json:"eos_token_id"`
+	BOS          *int     `json:"bos_token_id"`
+	RotaryPct    *float64 `json:"rotary_pct"`
+	RotaryBase   *float64 `json:"rotary_emb_base"`
+	RopeTheta    *float64 `json:"rope_theta"`
+	RopeScaling  any      `json:"rope_scaling"`
+	Rope         *struct {
+		Theta   float64  `json:"rope_theta"`
+		Partial *float64 `json:"partial_rotary_factor"`
+		Type    string   `json:"rope_type"`
+	} `json:"rope_parameters"`
+}
+
+func (h hfConfig) config() (Config, error) {
+	c := Config{Arch: h.ModelType, Width: h.Hidden, Layers: h.Layers, Heads: h.Heads, KVHeads: h.KVHeads, FeedForward: h.Intermediate, Vocab: h.Vocab,
+		Context: h.Context, RotaryBase: 10000, NormEps: 1e-5, TiedEmbed: h.Tied, EOS: -1, BOS: -1}
+	if c.Heads == 0 {
+		return c, errors.New("num_attention_heads is missing")
+	}
+	if c.KVHeads == 0 {
+		c.KVHeads = c.Heads
+	}
+	D := c.Width / c.Heads
+	if h.HeadDim != 0 && h.HeadDim != D {
+		return c, fmt.Errorf("head_dim %d is not hidden_size / num_attention_heads = %d", h.HeadDim, D)
+	}
+	if h.RopeScaling != nil {
+		return c, fmt.Errorf("rope_scaling %v is not supported", h.RopeScaling)
+	}
+	partial := 1.0
+	switch h.ModelType {
+	case "gpt_neox":
+		partial = 0.25
+		c.Parallel = h.Parallel == nil || *h.Parallel
+		if h.HiddenAct != "gelu" {
+			return c, fmt.Errorf("hidden_act %q: only gelu is supported for gpt_neox", h.HiddenAct)
+		}
+		if h.LayerNormEps != nil {
+			c.NormEps = float32(*h.LayerNormEps)
+		}
+	case "llama":
+		if h.HiddenAct != "silu" {
+			return c, fmt.Errorf("hidden_act %q: only silu is supported for llama", h.HiddenAct)
+		}
+		if h.RMSNormEps != nil {
+			c.NormEps = float32(*h.RMSNormEps)
+		}
+	default:
+		return c, fmt.Errorf("model_type %q: only gpt_neox and llama are known", h.ModelType)
+	}
+	for _, b := range []*float64{h.RotaryBase, h.RopeTheta} {
+		if b != nil {
+			c.RotaryBase = *b
+		}
+	}
+	if h.RotaryPct != nil {
+		partial = *h.RotaryPct
+	}
+	if r := h.Rope; r != nil {
+		if r.Type != "" && r.Type != "default" {
+			return c, fmt.Errorf("rope_type %q is not supported", r.Type)
+		}
+		c.RotaryBase = r.Theta
+		if r.Partial != nil {
+			partial = *r.Partial
+		}
+	}
+	c.RotaryDim = int(float64(D) * partial)
+	switch e := h.EOS.(type) {
+	case float64:
+		c.EOS = int(e)
+	case []any:
+		if len(e) > 0 {
+			if f, ok := e[0].(float64); ok {
+				c.EOS = int(f)
+			}
+		}
+	}
+	if h.BOS != nil && h.ModelType == "llama" {
+		c.BOS = *h.BOS
+	}
+	return c, nil
+}
+
+func loadFolder(dir string) (*Model, error) {
+	name := filepath.Join(dir, "config.json")
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("llm: load: %w", err)
+	}
+	var h hfConfig
+	if err := json.Unmarshal(b, &h); err != nil {
+		return nil, fmt.Errorf("llm: load %s: %w", name, err)
+	}
+	c, err := h.config()
+	if err != nil {
+		return nil, fmt.Errorf("llm: load %s: %w", name, err)
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "model*.safetensors"))
+	if len(files) == 0 {
+		return nil, fmt.Errorf("llm: load %s: no model.safetensors in the folder", dir)
+	}
+	tensors := map[string]safetensors.Tensor{}
+	for _, f := range files {
+		ts, err := safetensors.Read(f)
+		if err != nil {
+			return nil, fmt.Errorf("llm: load: %w", err)
+		}
+		for k, t := range ts {
+			tensors[k] = t
+		}
+	}
+	m, err := build(c)
+	if err != nil {
+		return nil, fmt.Errorf("llm: load %s: %w", name, err)
+	}
+	if err := m.fill(tensors); err != nil {
+		return nil, fmt.Errorf("llm: load %s: %w", dir, err)
+	}
+	m.Template = plainTemplate
+	if t := filepath.Join(dir, "template.json"); exists(t) {
+		b, err := os.ReadFile(t)
+		if err == nil {
+			err = json.Unmarshal(b, &m.Template)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("llm: load %s: %w", t, err)
+		}
+	}
+	if t := filepath.Join(dir, "tokenizer.json"); exists(t) {
+		if m.Tokenizer, err = tokenizer.Load(t); err != nil {
+			return nil, err
+		}
+		if m.Tokenizer.Size() > c.Vocab {
+			return nil, fmt.Errorf("llm: load %s: the tokenizer has %d tokens, the model %d", dir, m.Tokenizer.Size(), c.Vocab)
+		}
+	}
+	return m, nil
+}
+
+// plainTemplate is used for models that bring none.
+var plainTemplate = Template{Answer: "\n\n"}
+
+// fill copies tensors into the model's weights. A model without an output projection (a reward model's body) keeps none.
+func (m *Model) fill(ts map[string]safetensors.Tensor) error {
+	for _, p := range m.Params() {
+		t, ok := ts[p.Name]
+		if !ok && p == m.unembed {
+			m.unembed = nil
+			continue
+		}
+		if !ok {
+			return fmt.Errorf("tensor %s %v is missing", p.Name, p.Shape)
+		}
+		if fmt.Sprint(t.Shape) != fmt.Sprint(p.Shape) {
+			return fmt.Errorf("tensor %s has shape %v, want %v", p.Name, t.Shape, p.Shape)
+		}
+		for i, v := range t.Data {
+			if v != v || math.IsInf(float64(v), 0) {
+				return fmt.Errorf("tensor %s: element %d is %v", p.Name, i, v)
+			}
+		}
+		copy(p.Data, t.Data)
+	}
+	return nil
+}
+
+// Save writes the model as a Hugging Face folder that transformers opens: config.json, model.safetensors, and the
+// tokenizer and template if it has them.
+func (m *Model) Save(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("llm: save: %w", err)
+	}
+	c := m.Config
+	h := map[string]any{
+		"model_type": c.Arch, "hidden_size": c.Width, "num_hidden_layers": c.Layers, "num_attention_heads": c.Heads, "intermediate_size": c.FeedForward,
+		"vocab_size": c.Vocab, "max_position_embeddings": c.Context, "tie_word_embeddings": c.TiedEmbed, "torch_dtype": "float32",
+	}
+	if c.EOS >= 0 {
+		h["eos_token_id"] = c.EOS
+	}
+	if c.Arch == "gpt_neox" {
+		h["architectures"] = []string{"GPTNeoXForCausalLM"}
+		h["hidden_act"], h["use_parallel_residual"], h["layer_norm_eps"] = "gelu", c.Parallel, c.NormEps
+		h["rotary_pct"], h["rotary_emb_base"] = float64(c.RotaryDim)/float64(c.Width/c.Heads), c.RotaryBase
+	} else {
+		h["architectures"] = []string{"LlamaForCausalLM"}
+		h["hidden_act"], h["rms_norm_eps"], h["num_key_value_heads"], h["rope_theta"] = "silu", c.NormEps, c.KVHeads, c.RotaryBase
+		if c.BOS >= 0 {
+			h["bos_token_id"] = c.BOS
+		}
+	}
+	b, err := json.MarshalIndent(h, "", "  ")
+	if err != nil {
+		return fmt.Errorf("llm: save %s: %w", dir, err)
+	}
+	if err := safetensors.WriteFile(filepath.Join(dir, "config.json"), append(b, '\n')); err != nil {
+		return err
+	}
+	if b, err = json.Marshal(m.Template); err != nil {
+		return fmt.Errorf("llm: save %s: %w", dir, err)
+	}
+	if err := safetensors.WriteFile(filepath.Join(dir, "template.json"), append(b, '\n')); err != nil {
+		return err
+	}
+	if t, ok := m.Tokenizer.(interface{ Save(path string) error }); ok {
+		if err := t.Save(filepath.Join(dir, "tokenizer.json")); err != nil {
+			return err
+		}
+	}
+	ts := map[string]safetensors.Tensor{}
+	for _, p := range m.Params() {
+		if p != nil {
+			ts[p.Name] = safetensors.Tensor{Shape: p.Shape, Data: p.Data}
+		}
+	}
+	return safetensors.Write(filepath.Join(dir, "model.safetensors"), ts, map[string]string{"format": "pt"})
+}
+
+// loadLlama2C reads llama2.c's format: seven int32, then float32 tensors. Query and key rows are permuted from adjacent
+// pairs to the half-split rotary form.
+func loadLlama2C(path string) (*Model, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("llm: load: %w", err)
+	}
+	if len(b) < 28 {
+		return nil, fmt.Errorf("llm: load %s: %d bytes are no llama2.c model", path, len(b))
+	}
+	h := make([]int, 7)
+	for i := range h {
+		h[i] = int(int32(binary.LittleEndian.Uint32(b[4*i:])))
+	}
+	vocab := h[5]
+	c := Config{Arch: "llama", Width: h[0], FeedForward: h[1], Layers: h[2], Heads: h[3], KVHeads: h[4], Vocab: max(vocab, -vocab), Context: h[6], RotaryBase: 10000, NormEps: 1e-5, TiedEmbed: vocab > 0, EOS: 2, BOS: 1}
+	if c.Heads <= 0 || c.Width <= 0 || c.Width > 1<<16 || c.FeedForward > 1<<18 || c.Layers > 1<<10 || c.Vocab > 1<<22 || c.Context > 1<<20 {
+		return nil, fmt.Errorf("llm: load %s: sizes %v are no llama2.c header", path, h)
+	}
+	c.RotaryDim = c.Width / c.Heads
+	m, err := build(c)
+	if err != nil {
+		return nil, fmt.Errorf("llm: load %s: %w", path, err)
+	}
+	at := 28
+	read := func(dst []float32) {
+		if err != nil {
+			return
+		}
+		if at+4*len(dst) > len(b) {
+			err = fmt.Errorf("llm: load %s: the file ends at byte %d, want at least %d", path, len(b), at+4*len(dst))
+			return
+		}
+		for i := range dst {
+			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[at:]))
+			at += 4
+		}
+	}
+	each := func(f func(*block) *Param) {
+		for _, blk := range m.blocks {
+			read(f(blk).Data)
+		}
+	}
+	read(m.embed.Data)
+	each(func(b *block) *Param { return b.norm1.w })
+	each(func(b *block) *Param { return b.q.W })
+	each(func(b *block) *Param { return b.k.W })
+	each(func(b *block) *Param { return b.v.W })
+	each(func(b *block) *Param { return b.dense.W })
+	each(func(b *block) *Param { return b.norm2.w })
+	each(func(b *block) *Param { return b.gate.W })
+	each(func(b *block) *Param { return b.down.W })
+	each(func(b *block) *Param { return b.up.W })
+	read(m.final.w.Data)
+	if !c.TiedEmbed {
+		at += 4 * 2 * c.Context * (c.Width / c.Heads) / 2
+		read(m.unembed.Data)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, blk := range m.blocks {
+		halfSplit(blk.q.W.Data, c.Heads, c.Width)
+		halfSplit(blk.k.W.Data, c.KVHeads, c.Width)
+	}
+	if toks, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "tok*.bin")); len(toks) > 0 {
+		t, err := tokenizer.LoadLlama2C(toks[0], c.Vocab)
+		if err != nil {
+			return nil, err
+		}
+		m.Tokenizer = t
+	}
+	m.Template = plainTemplate
+	return m, nil
+}
+
+// halfSplit reorders the rows of each head from (0, 1), (2, 3), … to 0, 2, …, 1, 3, ….
+func halfSplit(w []float32, heads, in int) {
+	D := len(w) / in / heads
+	t := make([]float32, D*in)
+	for h := range heads {
+		src := w[h*D*in : (h+1)*D*in]
+		copy(t, src)
+		for i := range D / 2 {
+			copy(src[i*in:(i+1)*in], t[2*i*in:(2*i+1)*in])
+			copy(src[(i+D/2)*in:(i+D/2+1)*in], t[(2*i+1)*in:(2*i+2)*in])
+		}
+	}
+}

@@ -1,0 +1,272 @@
+// Package llm holds GPT-NeoX and Llama language models: load, forward, backward, LoRA, generate.
+//
+// Sequences of different lengths lie end to end in one packed batch, with no padding anywhere.
+package llm
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"gobayes/bayesrm/nn"
+	"gobayes/bayesrm/tokenizer"
+)
+
+// Config is the shape of a model.
+type Config struct {
+	Arch        string // "gpt_neox" or "llama"
+	Width       int    // C
+	Layers      int    // L
+	Heads       int    // H
+	KVHeads     int    // key/value heads; equal to Heads but for grouped queries
+	FeedForward int    // F
+	Vocab       int    // V
+	Context     int    // longest sequence, in tokens
+	RotaryDim   int    // rotated part of each head
+	RotaryBase  float64
+	NormEps     float32
+	Parallel    bool // GPT-NeoX: attention and MLP read the same input
+	TiedEmbed   bool // the output projection is the embedding
+	EOS         int  // token that ends a text
+	BOS         int  // token that starts a text, -1 for none
+}
+
+// Param is a weight with its gradient. Grad is nil while the parameter is frozen.
+type Param struct {
+	Name  string // as Hugging Face names it
+	Shape []int
+	Data  []float32
+	Grad  []float32
+}
+
+func newParam(name string, shape ...int) *Param {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return &Param{Name: name, Shape: shape, Data: make([]float32, n)}
+}
+
+// Linear is y = x·Wᵀ + b, with W [Out, In], and the low-rank addition s·(x·Aᵀ)·Bᵀ when it carries a LoRA.
+type Linear struct {
+	Name    string
+	W, Bias *Param // Bias may be nil
+	LoRA    *LoRA
+	Out, In int
+}
+
+// LoRA is the trainable part of a linear layer: A [R, In], B [Out, R], s = α/R (paper eq. 5).
+type LoRA struct {
+	A, B  *Param
+	R     int
+	Scale float32
+	index int // among the model's LoRAs
+}
+
+// norm is a layer norm, or an RMS norm when B is nil.
+type norm struct {
+	w, b *Param
+	eps  float32
+}
+
+type block struct {
+	norm1, norm2   norm
+	qkv            *Linear // GPT-NeoX
+	q, k, v        *Linear // Llama
+	dense          *Linear
+	up, gate, down *Linear // gate is nil for GPT-NeoX
+}
+
+// Model is a language model. Its weights may be shared by several copies made with Copy.
+type Model struct {
+	Config    Config
+	Tokenizer tokenizer.Tokenizer // nil for a model loaded without one
+	Template  Template
+
+	embed, unembed *Param // unembed is embed when tied, nil for a model without one
+	blocks         []*block
+	final          norm
+	rotary         *nn.Rotary
+	heads          nn.Heads
+	source         string
+}
+
+// Template says how a prompt and an answer become one text: Prompt + prompt + Answer + answer, and then EOS.
+type Template struct {
+	Prompt string `json:"prompt"`
+	Answer string `json:"answer"`
+}
+
+// New returns a model of the given shape with random weights: matrices and embeddings N(0, 0.02²), the projections into
+// the residual stream divided by √(2L), norms 1, biases 0.
+func New(c Config, seed uint64) (*Model, error) {
+	m, err := build(c)
+	if err != nil {
+		return nil, err
+	}
+	rng := rand.New(rand.NewPCG(seed, 0x6c6c6d))
+	for _, p := range m.Params() {
+		if len(p.Shape) < 2 {
+			continue
+		}
+		std := 0.02
+		if p.Shape[0] == c.Width && p != m.embed && p != m.unembed {
+			std /= math.Sqrt(2 * float64(c.Layers))
+		}
+		for i := range p.Data {
+			p.Data[i] = float32(rng.NormFloat64() * std)
+		}
+	}
+	return m, nil
+}
+
+// build allocates a model; norms are 1, everything else 0.
+func build(c Config) (*Model, error) {
+	if c.Width <= 0 || c.Layers <= 0 || c.Heads <= 0 || c.Vocab <= 0 || c.FeedForward <= 0 || c.Context <= 0 || c.Width%c.Heads != 0 || c.KVHeads <= 0 || c.Heads%c.KVHeads != 0 {
+		return nil, fmt.Errorf("llm: config %+v: sizes must be positive and Width a multiple of Heads", c)
+	}
+	D := c.Width / c.Heads
+	if c.RotaryDim%2 != 0 || c.RotaryDim > D {
+		return nil, fmt.Errorf("llm: config: %d rotary dimensions of a head of %d: must be even and at most the head", c.RotaryDim, D)
+	}
+	m := &Model{Config: c, rotary: nn.NewRotary(c.RotaryDim, c.Context, c.RotaryBase)}
+	neox := c.Arch == "gpt_neox"
+	if !neox && c.Arch != "llama" {
+		return nil, fmt.Errorf("llm: model type %q: only gpt_neox and llama are known", c.Arch)
+	}
+	newNorm := func(name string) norm {
+		n := norm{w: newParam(name+".weight", c.Width), eps: c.NormEps}
+		for i := range n.w.Data {
+			n.w.Data[i] = 1
+		}
+		if neox {
+			n.b = newParam(name+".bias", c.Width)
+		}
+		return n
+	}
+	linear := func(name string, out, in int) *Linear {
+		l := &Linear{Name: name, W: newParam(name+".weight", out, in), Out: out, In: in}
+		if neox {
+			l.Bias = newParam(name+".bias", out)
+		}
+		return l
+	}
+	kv := c.KVHeads * D
+	if neox {
+		m.embed = newParam("gpt_neox.embed_in.weight", c.Vocab, c.Width)
+		m.unembed = newParam("embed_out.weight", c.Vocab, c.Width)
+		m.heads = nn.Heads{H: c.Heads, KV: c.Heads, D: D, QRow: 3 * c.Width, KRow: 3 * c.Width, VRow: 3 * c.Width,
+			Q: func(h int) int { return h * 3 * D }, K: func(h int) int { return h*3*D + D }, V: func(h int) int { return h*3*D + 2*D }}
+	} else {
+		m.embed = newParam("model.embed_tokens.weight", c.Vocab, c.Width)
+		m.unembed = newParam("lm_head.weight", c.Vocab, c.Width)
+		col := func(h int) int { return h * D }
+		m.heads = nn.Heads{H: c.Heads, KV: c.KVHeads, D: D, QRow: c.Width, KRow: kv, VRow: kv, Q: col, K: col, V: col}
+	}
+	if c.TiedEmbed {
+		m.unembed = m.embed
+	}
+	for l := range c.Layers {
+		b := &block{}
+		if neox {
+			p := fmt.Sprintf("gpt_neox.layers.%d.", l)
+			b.norm1, b.norm2 = newNorm(p+"input_layernorm"), newNorm(p+"post_attention_layernorm")
+			b.qkv = linear(p+"attention.query_key_value", 3*c.Width, c.Width)
+			b.dense = linear(p+"attention.dense", c.Width, c.Width)
+			b.up = linear(p+"mlp.dense_h_to_4h", c.FeedForward, c.Width)
+			b.down = linear(p+"mlp.dense_4h_to_h", c.Width, c.FeedForward)
+		} else {
+			p := fmt.Sprintf("model.layers.%d.", l)
+			b.norm1, b.norm2 = newNorm(p+"input_layernorm"), newNorm(p+"post_attention_layernorm")
+			b.q, b.k, b.v = linear(p+"self_attn.q_proj", c.Width, c.Width), linear(p+"self_attn.k_proj", kv, c.Width), linear(p+"self_attn.v_proj", kv, c.Width)
+			b.dense = linear(p+"self_attn.o_proj", c.Width, c.Width)
+			b.gate, b.up = linear(p+"mlp.gate_proj", c.FeedForward, c.Width), linear(p+"mlp.up_proj", c.FeedForward, c.Width)
+			b.down = linear(p+"mlp.down_proj", c.Width, c.FeedForward)
+		}
+		m.blocks = append(m.blocks, b)
+	}
+	m.final = newNorm(map[bool]string{true: "gpt_neox.final_layer_norm", false: "model.norm"}[neox])
+	return m, nil
+}
+
+// linears lists the linear layers of a block in a fixed order.
+func (b *block) linears() []*Linear {
+	var ls []*Linear
+	for _, l := range []*Linear{b.qkv, b.q, b.k, b.v, b.dense, b.gate, b.up, b.down} {
+		if l != nil {
+			ls = append(ls, l)
+		}
+	}
+	return ls
+}
+
+// Linears lists the model's linear layers, the output projection left out.
+func (m *Model) Linears() []*Linear {
+	var ls []*Linear
+	for _, b := range m.blocks {
+		ls = append(ls, b.linears()...)
+	}
+	return ls
+}
+
+// Params lists the base weights, LoRA left out, each once.
+func (m *Model) Params() []*Param {
+	ps := []*Param{m.embed}
+	add := func(p *Param) {
+		if p != nil {
+			ps = append(ps, p)
+		}
+	}
+	for _, b := range m.blocks {
+		for _, n := range []norm{b.norm1, b.norm2} {
+			add(n.w)
+			add(n.b)
+		}
+		for _, l := range b.linears() {
+			add(l.W)
+			add(l.Bias)
+		}
+	}
+	add(m.final.w)
+	add(m.final.b)
+	if m.unembed != m.embed {
+		add(m.unembed)
+	}
+	return ps
+}
+
+// Copy returns a model that shares the base weights but has LoRA of its own (none yet).
+func (m *Model) Copy() *Model {
+	c := *m
+	c.blocks = nil
+	for _, b := range m.blocks {
+		nb := *b
+		for _, l := range []**Linear{&nb.qkv, &nb.q, &nb.k, &nb.v, &nb.dense, &nb.gate, &nb.up, &nb.down} {
+			if *l != nil {
+				nl := **l
+				nl.LoRA = nil
+				*l = &nl
+			}
+		}
+		c.blocks = append(c.blocks, &nb)
+	}
+	return &c
+}
+
+// NumParams is the number of base weights.
+func (m *Model) NumParams() int {
+	n := 0
+	for _, p := range m.Params() {
+		n += len(p.Data)
+	}
+	return n
+}
+
+// String names the architecture, its size and where it came from.
+func (m *Model) String() string {
+	s := fmt.Sprintf("%s model: %d parameters, %d layers, width %d, %d tokens", m.Config.Arch, m.NumParams(), m.Config.Layers, m.Config.Width, m.Config.Vocab)
+	if m.source != "" {
+		s += ", from " + m.source
+	}
+	return s
+}

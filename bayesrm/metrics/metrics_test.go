@@ -1,0 +1,55 @@
+package metrics
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"testing"
+
+	"gobayes/bayesrm/internal/check"
+)
+
+func TestGolden(t *testing.T) {
+	b, err := os.ReadFile(check.Data(t, "golden", "tables", "metrics.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g struct {
+		Label       []int
+		Probability []float64
+		NLL         float64
+		ECE         float64 `json:"ece_15_confidence"`
+	}
+	if err := json.Unmarshal(b, &g); err != nil {
+		t.Fatal(err)
+	}
+	var right []float64
+	var happened []bool
+	for i, l := range g.Label {
+		p := g.Probability[i]
+		if l == 0 {
+			p = 1 - p
+		}
+		right, happened = append(right, p), append(happened, l == 1)
+	}
+	check.Close(t, "NLL", []float64{NLL(right)}, []float64{g.NLL}, 1e-12, 0)
+	check.Close(t, "ECE", []float64{ECE(g.Probability, happened, 15)}, []float64{g.ECE}, 1e-12, 0)
+}
+
+// TestBootstrap: the interval of n values of standard deviation s is about ±1.96 s/√n wide, and depends on the seed alone.
+func TestBootstrap(t *testing.T) {
+	var x []float64
+	for i := range 400 {
+		x = append(x, math.Sin(float64(i)*1.7)*math.Sqrt2) // mean ≈ 0, sd ≈ 1
+	}
+	iv := Bootstrap(x, 3)
+	if half := (iv.Hi - iv.Lo) / 2; math.Abs(half-1.96/20) > 0.012 || math.Abs(iv.Mean) > 0.02 {
+		t.Errorf("interval %v, want 0 ± %.3f", iv, 1.96/20)
+	}
+	if again := Bootstrap(x, 3); again != iv {
+		t.Errorf("%v, then %v", iv, again)
+	}
+	if !math.IsNaN(Bootstrap(nil, 1).Mean) {
+		t.Error("the mean of nothing is a number")
+	}
+}

@@ -1,0 +1,140 @@
+package prefs
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gobayes/bayesrm/internal/check"
+)
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	p := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestLoad(t *testing.T) {
+	p, err := Load(write(t, "a.jsonl", `{"prompt":"p","chosen":"a","rejected":"b"}
+{"prompt":"p","chosen":"","rejected":"b"}
+
+{"prompt":"q","chosen":"c","rejected":"c"}
+{"prompt":"q","chosen":"c","rejected":"d"}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Len() != 2 || len(p.Skipped) != 2 || !strings.Contains(p.String(), "line 2") {
+		t.Errorf("%v, skipped %v", p, p.Skipped)
+	}
+}
+
+func TestLoadErrors(t *testing.T) {
+	for _, tt := range []struct{ name, text, want string }{
+		{"broken line", "{\"prompt\":\"p\",\"chosen\":\"a\",\"rejected\":\"b\"}\n{\"prompt\": \n", "line 2"},
+		{"unknown fields", `{"question":"p","good":"a"}`, "fields found: good, question"},
+		{"names of answers", `{"id":"p","chosen":"m1","rejected":"m2"}`, "prefs.LoadPairs"},
+		{"empty file", "\n", "no pairs"},
+		{"not text", `{"prompt":1,"chosen":"a","rejected":"b"}`, "line 1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := Load(write(t, "a.jsonl", tt.text)); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want one with %q", err, tt.want)
+			}
+		})
+	}
+	if _, err := Load(filepath.Join(t.TempDir(), "none.jsonl")); err == nil {
+		t.Error("a missing file was loaded")
+	}
+	if _, err := Load(write(t, "a.jsonl.gz", "not gzip")); err == nil {
+		t.Error("a file that is not gzipped was loaded")
+	}
+}
+
+func TestPoolAndJoin(t *testing.T) {
+	pool, err := LoadPool(write(t, "pool.jsonl", `{"id":"1","prompt":"p","responses":[{"model":"a","text":"A","p_gpt4t":0.5},{"model":"b","text":"B","p_gpt4t":1},{"model":"c","text":"C"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	as := pool.Questions[0].Answers
+	if len(as) != 2 || as[0].Gold != 0 || as[1].Gold != 16 || as[1].ID != "1/b" {
+		t.Errorf("answers %+v", as)
+	}
+	pairs, err := LoadPairs(write(t, "pairs.jsonl", `{"id":"1","chosen":"b","rejected":"a"}`), pool)
+	if err != nil || pairs.Rows[0] != (Pair{"p", "B", "A"}) {
+		t.Errorf("pairs %+v, error %v", pairs, err)
+	}
+	if _, err := LoadPairs(write(t, "pairs.jsonl", `{"id":"1","chosen":"b","rejected":"zz"}`), pool); err == nil || !strings.Contains(err.Error(), `"zz"`) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestSplitByPrompt(t *testing.T) {
+	p := &Pairs{}
+	for i := range 100 {
+		p.Rows = append(p.Rows, Pair{Prompt: string(rune('a' + i%20)), Chosen: "x", Rejected: "y"})
+	}
+	a, b := p.Split(0.7, 3)
+	if a.Len() != 70 || b.Len() != 30 {
+		t.Errorf("%d and %d pairs", a.Len(), b.Len())
+	}
+	in := map[string]bool{}
+	for _, r := range a.Rows {
+		in[r.Prompt] = true
+	}
+	for _, r := range b.Rows {
+		if in[r.Prompt] {
+			t.Fatalf("prompt %q is on both sides", r.Prompt)
+		}
+	}
+}
+
+// TestRealSplit: no prompt that judges the model is among those that train it, on the real preferences.
+func TestRealSplit(t *testing.T) {
+	pool, err := LoadPool(check.Data(t, "data", "alpaca_eval_pool.jsonl.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, _ := pool.Split(0.2)
+	all, err := LoadPairs(check.Data(t, "data", "alpaca_eval_pairs.jsonl.gz"), pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pairs := all.Without(held)
+	in := map[string]bool{}
+	for _, q := range held.Questions {
+		in[q.Prompt] = true
+	}
+	for _, r := range pairs.Rows {
+		if in[r.Prompt] {
+			t.Fatalf("prompt %.60q is in both", r.Prompt)
+		}
+	}
+	if n := len(held.Questions); n < 100 || n > 165 {
+		t.Errorf("%d of %d prompts are held out, want about a fifth", n, len(pool.Questions))
+	}
+	if pairs.Len() == all.Len() || pairs.Len() < all.Len()/2 {
+		t.Errorf("%d of %d pairs are left", pairs.Len(), all.Len())
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte(`{"prompt":"p","chosen":"a","rejected":"b"}`))
+	f.Add([]byte(`{"id":"1","prompt":"p","answers":[{"id":"x","text":"y","gold":1}]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		path := filepath.Join(t.TempDir(), "x.jsonl")
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := Load(path); err == nil && p.Len() == 0 {
+			t.Error("no pairs and no error")
+		}
+		if p, err := LoadPool(path); err == nil && len(p.Questions) == 0 {
+			t.Error("no prompts and no error")
+		}
+	})
+}

@@ -1,0 +1,394 @@
+// Package reward trains Bradley-Terry reward models: a scalar head on the last token of a language model with LoRA.
+package reward
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"gobayes/bayesrm/llm"
+	"gobayes/bayesrm/metrics"
+	"gobayes/bayesrm/nn"
+	"gobayes/bayesrm/optim"
+	"gobayes/bayesrm/prefs"
+	"gobayes/bayesrm/progress"
+	"gobayes/bayesrm/tensor"
+	"gobayes/bayesrm/train"
+)
+
+// Options configure Train. A nil *Options, and every zero field, mean the default: the paper's value (Tables 2–4) where it
+// prints one.
+type Options struct {
+	// Rank and Alpha of the LoRA. Defaults 8 and 16.
+	Rank  int
+	Alpha float64
+	// Targets are the layers that carry LoRA, by PEFT's names. Default: the fused attention of GPT-NeoX, queries and
+	// values of Llama.
+	Targets []string
+	// LearningRate falls to 0 in a straight line. Default 5e-5.
+	LearningRate float64
+	// Batch is pairs per step. Default 8.
+	Batch int
+	// Epochs over the pairs. Default 1.
+	Epochs int
+	// WeightDecay of AdamW. Default 0.
+	WeightDecay float64
+	// MaxTokens of prompt and answer together. Default: the model's context. Longer texts lose the prompt's start beyond
+	// MaxPrompt tokens, then the answer's end.
+	MaxTokens int
+	// MaxPrompt is how much of the prompt is kept when a text is too long. Default a quarter of MaxTokens.
+	MaxPrompt int
+	// Seed of the LoRA, the head and the order of the pairs.
+	Seed uint64
+}
+
+func (o *Options) resolve(m *llm.Model) Options {
+	r := Options{}
+	if o != nil {
+		r = *o
+	}
+	def := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def(&r.Rank, 8)
+	def(&r.Batch, 8)
+	def(&r.Epochs, 1)
+	if r.Alpha == 0 {
+		r.Alpha = 16
+	}
+	if r.LearningRate == 0 {
+		r.LearningRate = 5e-5
+	}
+	if r.Targets == nil {
+		r.Targets = m.DefaultTargets()
+	}
+	if r.MaxTokens <= 0 || r.MaxTokens > m.Config.Context {
+		r.MaxTokens = m.Config.Context
+	}
+	def(&r.MaxPrompt, r.MaxTokens/4)
+	return r
+}
+
+// Model is a reward model: r(x, y) = w · hidden state of the last token, in logits.
+type Model struct {
+	Base    *llm.Model // with LoRA
+	Head    []float32  // w [C]; no bias, which Bradley-Terry cannot see
+	Options Options    // as resolved
+	Log     train.Log
+	// Texts and Cut count the texts of the training pairs and those that were too long.
+	Texts, Cut int
+
+	pairs    int
+	headGrad []float32
+}
+
+// Train fits a reward model to preference pairs (paper eq. 3) on a copy of base: its own weights stay as they are. When ctx
+// ends the error wraps ctx's.
+func Train(ctx context.Context, base *llm.Model, pairs *prefs.Pairs, opts *Options) (*Model, error) {
+	if base.Tokenizer == nil {
+		return nil, fmt.Errorf("reward: train: the model has no tokenizer; load one from a folder with tokenizer.json")
+	}
+	if pairs.Len() == 0 {
+		return nil, fmt.Errorf("reward: train: no pairs")
+	}
+	m, err := newModel(base, opts)
+	if err != nil {
+		return nil, err
+	}
+	t := &trainer{m: m}
+	for i, p := range pairs.Rows {
+		for _, answer := range []string{p.Chosen, p.Rejected} {
+			ids, cut, err := m.Encode(p.Prompt, answer)
+			if err != nil {
+				return nil, fmt.Errorf("reward: train: pair %d: %w", i, err)
+			}
+			m.Texts++
+			if cut {
+				m.Cut++
+			}
+			t.seqs = append(t.seqs, ids)
+		}
+	}
+	m.pairs = pairs.Len()
+	o := m.Options
+	m.Log, err = train.Run(ctx, t, train.Options{Task: "train reward model", Items: pairs.Len(), Batch: o.Batch, Epochs: o.Epochs,
+		Schedule: optim.Linear(o.LearningRate, 0), WeightDecay: o.WeightDecay, Seed: o.Seed})
+	if err != nil {
+		return nil, fmt.Errorf("reward: %w", err)
+	}
+	return m, nil
+}
+
+// newModel puts LoRA and a random head, N(0, 1/(C+1)), on a copy of base.
+func newModel(base *llm.Model, opts *Options) (*Model, error) {
+	m := &Model{Base: base.Copy(), Options: opts.resolve(base)}
+	o := m.Options
+	if _, err := m.Base.AddLoRA(o.Targets, o.Rank, o.Alpha, o.Seed); err != nil {
+		return nil, fmt.Errorf("reward: %w", err)
+	}
+	C := base.Config.Width
+	rng := rand.New(rand.NewPCG(o.Seed, 0x68656164))
+	m.Head, m.headGrad = make([]float32, C), make([]float32, C)
+	for i := range m.Head {
+		m.Head[i] = float32(rng.NormFloat64() / math.Sqrt(float64(C+1)))
+	}
+	return m, nil
+}
+
+// Encode returns the tokens of a prompt with an answer: template, end token and truncation are the same for training, the
+// posterior and every score. cut says that the text was too long.
+func (m *Model) Encode(prompt, answer string) (ids []int, cut bool, err error) {
+	b, o := m.Base, m.Options
+	p, err := b.Tokenizer.Encode(b.Template.Prompt + prompt + b.Template.Answer)
+	if err != nil {
+		return nil, false, err
+	}
+	a, err := b.Tokenizer.Encode(answer)
+	if err != nil {
+		return nil, false, err
+	}
+	if b.Config.BOS >= 0 {
+		p = append([]int{b.Config.BOS}, p...)
+	}
+	limit := o.MaxTokens
+	if b.Config.EOS >= 0 {
+		limit--
+	}
+	if len(p)+len(a) > limit {
+		cut = true
+		p = p[max(0, len(p)-o.MaxPrompt):]
+		a = a[:min(len(a), max(0, limit-len(p)))]
+	}
+	ids = append(append([]int{}, p...), a...)
+	if b.Config.EOS >= 0 {
+		ids = append(ids, b.Config.EOS)
+	}
+	return ids, cut, nil
+}
+
+// NumWeights is P, the number of LoRA weights.
+func (m *Model) NumWeights() int {
+	n := 0
+	for _, a := range m.Base.LoRAs() {
+		n += a.Len()
+	}
+	return n
+}
+
+// Theta returns the LoRA weights θ [P]: for each LoRA in model order A, then B, row-major.
+func (m *Model) Theta() []float64 {
+	var th []float64
+	for _, a := range m.Base.LoRAs() {
+		for _, p := range []*llm.Param{a.A, a.B} {
+			for _, v := range p.Data {
+				th = append(th, float64(v))
+			}
+		}
+	}
+	return th
+}
+
+// rewards reads r off the hidden states of a packed batch.
+func (m *Model) rewards(acts *llm.Acts, b llm.Batch) []float64 {
+	C := len(m.Head)
+	r := make([]float64, b.Len())
+	for i := range r {
+		last := b.Off[i+1] - 1
+		for c, h := range acts.Hidden[last*C : (last+1)*C] {
+			r[i] += float64(h) * float64(m.Head[c])
+		}
+	}
+	return r
+}
+
+type trainer struct {
+	m    *Model
+	acts llm.Acts
+	seqs [][]int // chosen and rejected of each pair in turn
+}
+
+func (t *trainer) Weights() (params, grads [][]float32) {
+	for _, a := range t.m.Base.LoRAs() {
+		params = append(params, a.A.Data, a.B.Data)
+		grads = append(grads, a.A.Grad, a.B.Grad)
+	}
+	return append(params, t.m.Head), append(grads, t.m.headGrad)
+}
+
+// Step computes the mean of −log σ(r_w − r_l) over the pairs and its gradients.
+func (t *trainer) Step(_ context.Context, items []int) (float64, error) {
+	m, n, C := t.m, len(items), len(t.m.Head)
+	var seqs [][]int
+	for _, i := range items {
+		seqs = append(seqs, t.seqs[2*i], t.seqs[2*i+1])
+	}
+	b := llm.Pack(seqs)
+	if err := m.Base.Forward(&t.acts, b); err != nil {
+		return 0, fmt.Errorf("reward: %w", err)
+	}
+	r := m.rewards(&t.acts, b)
+	dhidden := make([]float32, len(t.acts.Hidden))
+	var loss float64
+	for k := range n {
+		d := r[2*k] - r[2*k+1]
+		loss -= nn.LogSigmoid(d) / float64(n)
+		g := float32(-nn.Sigmoid(-d) / float64(n)) // ∂loss/∂r of the chosen one
+		for side, g := range []float32{g, -g} {
+			last := b.Off[2*k+side+1] - 1
+			tensor.Axpy(dhidden[last*C:(last+1)*C], g, m.Head)
+			tensor.Axpy(m.headGrad, g, t.acts.Hidden[last*C:(last+1)*C])
+		}
+	}
+	m.Base.Backward(&t.acts, dhidden, llm.Accumulate)
+	return loss, nil
+}
+
+// maxTokens is how many tokens are packed into one batch when scoring.
+const maxTokens = 4096
+
+// Batches cuts token sequences into ranges of at most about 4,096 tokens, and calls f with each. It polls ctx between
+// them and reports progress under the given task; done counts sequences.
+func Batches(ctx context.Context, task string, seqs [][]int, f func(from, to int) error) error {
+	for i := 0; i < len(seqs); {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%s: stopped after %d of %d texts: %w", task, i, len(seqs), err)
+		}
+		j, n := i, 0
+		for j < len(seqs) && (j == i || n+len(seqs[j]) <= maxTokens) {
+			n += len(seqs[j])
+			j++
+		}
+		if err := f(i, j); err != nil {
+			return err
+		}
+		i = j
+		progress.Report(ctx, progress.Event{Task: task, Done: i, Total: len(seqs)})
+	}
+	return nil
+}
+
+// Rewards returns the reward of each token sequence.
+func (m *Model) Rewards(ctx context.Context, seqs [][]int) ([]float64, error) {
+	out := make([]float64, 0, len(seqs))
+	var acts llm.Acts
+	err := Batches(ctx, "score", seqs, func(i, j int) error {
+		b := llm.Pack(seqs[i:j])
+		if err := m.Base.Forward(&acts, b); err != nil {
+			return err
+		}
+		out = append(out, m.rewards(&acts, b)...)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reward: %w", err)
+	}
+	return out, nil
+}
+
+// Jacobians returns the rewards of a batch of sequences and their gradients with respect to the LoRA weights, J [B, P].
+// One backward pass serves all: nothing is summed over sequences.
+func (m *Model) Jacobians(acts *llm.Acts, seqs [][]int) (rewards []float64, J []float32, err error) {
+	b := llm.Pack(seqs)
+	if err := m.Base.Forward(acts, b); err != nil {
+		return nil, nil, fmt.Errorf("reward: %w", err)
+	}
+	C := len(m.Head)
+	dhidden := make([]float32, len(acts.Hidden))
+	for i := range seqs {
+		last := b.Off[i+1] - 1
+		copy(dhidden[last*C:(last+1)*C], m.Head)
+	}
+	P := m.NumWeights()
+	J = make([]float32, len(seqs)*P)
+	at := map[*llm.LoRA]int{}
+	n := 0
+	for _, a := range m.Base.LoRAs() {
+		at[a] = n
+		n += a.Len()
+	}
+	m.Base.Backward(acts, dhidden, func(l *llm.Linear, x, u, g, gB []float32) {
+		a := l.LoRA
+		o := at[a]
+		tensor.Parallel(len(seqs), func(i int) {
+			from, T := b.Off[i], b.Off[i+1]-b.Off[i]
+			dA := J[i*P+o : i*P+o+len(a.A.Data)]
+			dB := J[i*P+o+len(a.A.Data) : i*P+o+a.Len()]
+			outer(dA, gB[from*a.R:], x[from*l.In:], T, a.R, l.In, a.Scale)
+			outer(dB, g[from*l.Out:], u[from*a.R:], T, l.Out, a.R, a.Scale)
+		})
+	})
+	return m.rewards(acts, b), J, nil
+}
+
+// outer computes y [out, in] = s·Σ_t a_t b_tᵀ over T rows.
+func outer(y, a, b []float32, T, out, in int, s float32) {
+	for t := range T {
+		bt := b[t*in : (t+1)*in]
+		for o, v := range a[t*out : (t+1)*out] {
+			tensor.Axpy(y[o*in:(o+1)*in], s*v, bt)
+		}
+	}
+}
+
+// Evaluation is how well a model predicts preference pairs.
+type Evaluation struct {
+	Pairs    int
+	Accuracy metrics.Interval
+	NLL, ECE float64
+}
+
+// String is accuracy with its interval, loss and calibration error.
+func (e Evaluation) String() string {
+	return fmt.Sprintf("%d pairs: accuracy %v, loss %.3f, calibration error %.3f", e.Pairs, e.Accuracy, e.NLL, e.ECE)
+}
+
+// Evaluate measures the model on pairs that it was not trained on.
+func (m *Model) Evaluate(ctx context.Context, pairs *prefs.Pairs) (Evaluation, error) {
+	var seqs [][]int
+	for i, p := range pairs.Rows {
+		for _, a := range []string{p.Chosen, p.Rejected} {
+			ids, _, err := m.Encode(p.Prompt, a)
+			if err != nil {
+				return Evaluation{}, fmt.Errorf("reward: evaluate: pair %d: %w", i, err)
+			}
+			seqs = append(seqs, ids)
+		}
+	}
+	if len(seqs) == 0 {
+		return Evaluation{}, fmt.Errorf("reward: evaluate: no pairs")
+	}
+	r, err := m.Rewards(ctx, seqs)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	n := len(pairs.Rows)
+	right, p, happened := make([]float64, n), make([]float64, n), make([]bool, n)
+	e := Evaluation{Pairs: n}
+	for i := range n {
+		d := r[2*i] - r[2*i+1]
+		switch {
+		case d > 0:
+			right[i] = 1
+		case d == 0:
+			right[i] = 0.5
+		}
+		e.NLL -= nn.LogSigmoid(d) / float64(n)
+		p[i], happened[i] = nn.Sigmoid(d), true
+	}
+	e.Accuracy = metrics.Bootstrap(right, 1)
+	e.ECE = metrics.ECE(p, happened, 15)
+	return e, nil
+}
+
+// String is the size of the model and how training went.
+func (m *Model) String() string {
+	s := fmt.Sprintf("reward model: LoRA rank %d on %v, %d weights and a head of %d; %d pairs, %d epochs, loss %.3f at the end",
+		m.Options.Rank, m.Options.Targets, m.NumWeights(), len(m.Head), m.pairs, m.Options.Epochs, m.Log.Tail(50))
+	if m.Cut > 0 {
+		s += fmt.Sprintf("; %.0f %% of the texts were cut to %d tokens", 100*float64(m.Cut)/float64(m.Texts), m.Options.MaxTokens)
+	}
+	return s
+}
