@@ -1,0 +1,95 @@
+package cell
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestSplit(t *testing.T) {
+	for _, tt := range []struct {
+		name, src string
+		kinds     []Kind
+	}{
+		{"empty", "", nil},
+		{"comment", "// nothing\n", nil},
+		{"expression", "1 + 2", []Kind{Expr}},
+		{"mix", "import \"fmt\"\nx := 1\nfunc f() int { return x }\ntype T int\nvar y = 2\nf()", []Kind{Import, Var, Func, Type, Var, Expr}},
+		{"header semicolons", "for i := 0; i < 3; i++ { f(i) }", []Kind{Stmt}},
+		{"if with init", "if x := 1; x > 0 { f() } else if y := 2; y > 0 { g() }\nh()", []Kind{Stmt, Expr}},
+		{"one line", "a := 1; b := 2; a + b", []Kind{Var, Var, Expr}},
+		{"literal called", "func() { f() }()", []Kind{Expr}},
+		{"method", "func (t T) M() int { return 1 }", []Kind{Func}},
+		{"closure", "f := func() int {\n\treturn 1\n}", []Kind{Var}},
+		{"select", "select {\ncase <-c:\ndefault:\n}", []Kind{Stmt}},
+		{"field assign", "p.x = 1", []Kind{Stmt}},
+		{"raw string", "s := `a;\nb`", []Kind{Var}},
+		{"package clause", "package main\nfunc main() {}", []Kind{Import, Func}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			us, err := Split("cell_1", tt.src)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(us) != len(tt.kinds) {
+				t.Fatalf("%d units, want %d", len(us), len(tt.kinds))
+			}
+			for i, u := range us {
+				if u.Kind != tt.kinds[i] {
+					t.Errorf("unit %d %q has kind %d, want %d", i, u.Text, u.Kind, tt.kinds[i])
+				}
+			}
+		})
+	}
+}
+
+func TestPositionsAndSemicolons(t *testing.T) {
+	us, err := Split("cell_1", "a := 1\n\n   b(a);")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u := us[1]; u.Line != 3 || u.Column != 4 || !u.Silent || us[0].Silent {
+		t.Errorf("%+v", u)
+	}
+	if _, err := Split("cell_1", "x := 1\n  y := )"); err == nil || !strings.HasPrefix(err.Error(), "2:8:") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	for src, want := range map[string]string{
+		"1": "complete", "func f(x int) int {": "incomplete", "f(1,": "incomplete", "s := `raw": "incomplete", "/* comment": "incomplete", "x := 1 +": "incomplete",
+		"x := )": "invalid", "func 7q() {}": "invalid", "x++": "complete", "": "complete", "\"open": "invalid",
+	} {
+		if got, _ := Status(src); got != want {
+			t.Errorf("%q is %s, want %s", src, got, want)
+		}
+	}
+}
+
+func TestEncodeLine(t *testing.T) {
+	for _, n := range []int{1, 7, 30000} {
+		if name, line := DecodeLine(EncodeLine(Name(n), 123)); name != Name(n) || line != 123 {
+			t.Errorf("cell %d line 123 comes back as %s line %d", n, name, line)
+		}
+	}
+	if name, line := DecodeLine(EncodeLine("slices/sort.go", 9)); name != "" || line != 9 {
+		t.Errorf("%q %d", name, line)
+	}
+}
+
+func FuzzSplit(f *testing.F) {
+	for _, s := range []string{"x := 1", "func (", "for {", "`", "import (\"a\";\"b\")", "\x00", "if a;b;c{}"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, src string) {
+		us, err := Split("cell_1", src)
+		if err == nil {
+			for _, u := range us {
+				if u.Decl == nil && u.Stmt == nil && u.Kind != Import {
+					t.Errorf("unit %q has no syntax", u.Text)
+				}
+			}
+		}
+		Status(src)
+	})
+}

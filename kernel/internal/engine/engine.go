@@ -1,0 +1,276 @@
+// Package engine runs lowered code. It alone knows the interpreter.
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"go/build"
+	"log"
+	"reflect"
+	"regexp"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"gobayes/kernel/internal/cell"
+	"gobayes/kernel/internal/check"
+	"gobayes/kernel/internal/rt"
+	"gobayes/stdlib/symbols"
+
+	"github.com/traefik/yaegi/interp"
+)
+
+// Engine is one interpreter. It is not safe for concurrent use.
+type Engine struct {
+	interp *interp.Interpreter
+	used   map[string]bool
+	args   []string // os.Args of the cells
+	trace  trace
+
+	stopper stopper
+	left    <-chan struct{} // closed when the last cancelled run has ended
+}
+
+// stopper holds what the interpreter itself uses to cancel a run. Its own way out, EvalWithContext, returns before the
+// run has ended and leaves no trace of when it does; and it raises the number of the run for good, which kills every
+// function value made before. Here the number is set back once the run has ended.
+type stopper struct {
+	mu     *sync.RWMutex  // guards done and cancel
+	done   *chan struct{} // closed to wake channel operations and selects
+	cancel *bool          // whether those listen to done
+	run    *uint64        // code whose frames carry another number stops
+	base   uint64
+}
+
+func newStopper(i *interp.Interpreter) stopper {
+	field := func(name string) unsafe.Pointer {
+		f := reflect.ValueOf(i).Elem().FieldByName(name)
+		if !f.IsValid() {
+			panic("engine: the interpreter has no field " + name + ": it is of another version than this package was written for")
+		}
+		return f.Addr().UnsafePointer()
+	}
+	s := stopper{mu: (*sync.RWMutex)(field("mutex")), done: (*chan struct{})(field("done")), cancel: (*bool)(field("cancelChan")), run: (*uint64)(field("id"))}
+	s.base = atomic.LoadUint64(s.run)
+	return s
+}
+
+// start readies the interpreter for a run that can be stopped.
+func (s stopper) start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*s.done, *s.cancel = make(chan struct{}), true
+}
+
+func (s stopper) stop() {
+	atomic.AddUint64(s.run, 1)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	close(*s.done)
+}
+
+// New returns an engine whose code reads and writes the streams of package rt.
+func New(args []string) *Engine {
+	rt.SetWrap(symbols.Wrap)
+	e := &Engine{used: map[string]bool{}, args: args}
+	e.interp = interp.New(interp.Options{
+		GoPath: build.Default.GOPATH, Unrestricted: true,
+		Stdin: rt.Stdin, Stdout: rt.Stdout, Stderr: &e.trace,
+	})
+	e.stopper = newStopper(e.interp)
+	return e
+}
+
+// Bound reports whether code can import the package.
+func Bound(path string) bool { return path == rtPath || symbols.Has(path) }
+
+const rtPath = "gobayes/kernel/internal/rt"
+
+// Panic is a panic of a cell's code that nothing recovered.
+type Panic struct {
+	Value  any
+	Frames []Frame // innermost first
+}
+
+func (p *Panic) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
+
+// Frame is a function of a cell that a panic passed.
+type Frame struct {
+	Cell string
+	Line int
+	Func string
+}
+
+// Load evaluates declarations, importing the packages first.
+func (e *Engine) Load(imports []string, source string) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("engine: the interpreter failed on this cell: %v", r)
+		}
+	}()
+	e.settle()
+	for _, path := range imports {
+		if err := e.use(path); err != nil {
+			return err
+		}
+	}
+	if _, err := e.interp.Eval(source); err != nil {
+		var p interp.Panic
+		if errors.As(err, &p) {
+			return fmt.Errorf("engine: the interpreter failed on this cell: %v", p.Value)
+		}
+		return fmt.Errorf("engine: the interpreter refused this cell: %w", err)
+	}
+	return nil
+}
+
+// maxWait is how long a cell waits for an interrupted one that is inside a compiled call. Code that has not come back
+// by then is left behind: it may go on when the call returns, but cannot print.
+const maxWait = time.Second
+
+// settle waits for an interrupted run and lets function values made before it be called again.
+func (e *Engine) settle() {
+	if e.left == nil {
+		return
+	}
+	select {
+	case <-e.left:
+	case <-time.After(maxWait):
+	}
+	e.left = nil
+	atomic.StoreUint64(e.stopper.run, e.stopper.base)
+}
+
+// Run calls a function of the given cell that Load declared. It returns ctx's error when ctx ends first, and a *Panic.
+func (e *Engine) Run(ctx context.Context, cell int, fn string) error {
+	e.settle()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	e.trace.reset()
+	e.stopper.start()
+	ended := make(chan struct{})
+	var err error
+	go func() {
+		defer close(ended)
+		defer func() {
+			if r := recover(); r != nil {
+				err = interp.Panic{Value: r}
+			}
+		}()
+		_, err = e.interp.Eval(fn + "()")
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		rt.Abandon(cell)
+		e.stopper.stop()
+		e.left = ended
+		return ctx.Err()
+	}
+	if err == nil {
+		return nil
+	}
+	var p interp.Panic
+	if !errors.As(err, &p) {
+		return err
+	}
+	return &Panic{rt.Recover(p.Value), e.trace.frames()}
+}
+
+func (e *Engine) use(path string) error {
+	if e.used[path] {
+		return nil
+	}
+	var table map[string]reflect.Value
+	switch path {
+	case rtPath:
+		table = rt.Symbols()
+	default:
+		p, ok := symbols.Lookup(path)
+		if !ok {
+			return fmt.Errorf("engine: package %s has no symbols", path)
+		}
+		table = p.Table()
+		e.patch(path, table)
+	}
+	if err := e.interp.Use(interp.Exports{path + "/" + check.BaseName(path): table}); err != nil {
+		return fmt.Errorf("engine: %s: %w", path, err)
+	}
+	e.used[path] = true
+	return nil
+}
+
+// patch replaces what would end the process, or write past the cell's streams.
+func (e *Engine) patch(path string, table map[string]reflect.Value) {
+	switch path {
+	case "time":
+		table["Sleep"] = reflect.ValueOf(rt.Sleep)
+	case "os":
+		table["Args"] = reflect.ValueOf(&e.args).Elem()
+		table["Exit"] = reflect.ValueOf(func(code int) { panic(rt.Exit{Code: code}) })
+	case "log":
+		log.SetOutput(rt.Stderr)
+		table["Fatal"] = reflect.ValueOf(func(v ...any) { log.Print(v...); panic(rt.Exit{Code: 1}) })
+		table["Fatalf"] = reflect.ValueOf(func(f string, v ...any) { log.Printf(f, v...); panic(rt.Exit{Code: 1}) })
+		table["Fatalln"] = reflect.ValueOf(func(v ...any) { log.Println(v...); panic(rt.Exit{Code: 1}) })
+	}
+}
+
+// trace is where the interpreter writes a line for each frame that a panic passes, recovered or not.
+type trace struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+const maxTrace = 200
+
+func (t *trace) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, l := range bytes.Split(bytes.TrimSpace(p), []byte("\n")) {
+		t.lines = append(t.lines, string(l))
+	}
+	if len(t.lines) > maxTrace {
+		t.lines = t.lines[len(t.lines)-maxTrace:]
+	}
+	return len(p), nil
+}
+
+func (t *trace) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lines = nil
+}
+
+var frameLine = regexp.MustCompile(`^(\d+):(\d+): panic: (?:main\.)?(.*?)(?:_\d+)?\(\.\.\.\)$`)
+
+// frames are the user's frames among the lines; the function that runs a cell has an empty name.
+func (t *trace) frames() []Frame {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var fs []Frame
+	for _, l := range t.lines {
+		m := frameLine.FindStringSubmatch(l)
+		if m == nil {
+			continue
+		}
+		f := Frame{Func: m[3]}
+		code, err := strconv.Atoi(m[1])
+		if err != nil {
+			continue
+		}
+		if f.Cell, f.Line = cell.DecodeLine(code); f.Cell == "" {
+			continue
+		}
+		if f.Func == "run" {
+			f.Func = ""
+		}
+		fs = append(fs, f)
+	}
+	return fs
+}

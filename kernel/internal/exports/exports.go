@@ -1,0 +1,130 @@
+// Package exports imports packages for the type checker: compiled ones from embedded export data, the generic packages
+// of std from embedded source. No toolchain is needed.
+package exports
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"sort"
+	"strings"
+
+	"gobayes/stdlib"
+
+	"golang.org/x/tools/go/gcexportdata"
+)
+
+// Package is a type-checked package whose syntax is at hand: a generic package of std, or a cell.
+type Package struct {
+	Types *types.Package
+	Info  *types.Info
+	Files []*ast.File
+}
+
+// Importer implements types.Importer. It is not safe for concurrent use.
+type Importer struct {
+	Fset *token.FileSet
+	// Context makes identical instances of a generic type the same object in every package.
+	Context *types.Context
+
+	packages map[string]*types.Package
+	sources  map[*types.Package]*Package
+	generics bool // cmp, iter, slices and maps are loaded
+}
+
+// New returns an importer that records positions in fset.
+func New(fset *token.FileSet) *Importer {
+	return &Importer{Fset: fset, Context: types.NewContext(), packages: map[string]*types.Package{}, sources: map[*types.Package]*Package{}}
+}
+
+// generics are kept as source, in an order in which each imports only earlier ones.
+var generics = []string{"cmp", "iter", "slices", "maps"}
+
+// Import returns the package with the given import path.
+func (im *Importer) Import(path string) (*types.Package, error) {
+	if path == "unsafe" {
+		return types.Unsafe, nil
+	}
+	if p := im.packages[path]; p != nil && p.Complete() {
+		return p, nil
+	}
+	for _, g := range generics {
+		if path == g {
+			return im.source(path, stdlib.Source(path))
+		}
+	}
+	// all packages must refer to one iter.Seq: the source form comes before any export data
+	if !im.generics {
+		im.generics = true // before the loop: they import compiled packages themselves
+		for _, g := range generics {
+			if _, err := im.source(g, stdlib.Source(g)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	r, err := stdlib.Export(path)
+	if err != nil {
+		return nil, err
+	}
+	return gcexportdata.Read(r, im.Fset, im.packages, path)
+}
+
+// Companion returns the source form of a generic function of an otherwise compiled package, or nil.
+func (im *Importer) Companion(path, name string) *types.Func {
+	src := stdlib.Companion(path)
+	if src == nil {
+		return nil
+	}
+	p, err := im.source("companion/"+path, map[string][]byte{"companion.go": src})
+	if err != nil {
+		return nil
+	}
+	f, _ := p.Scope().Lookup(name).(*types.Func)
+	return f
+}
+
+// Source returns the syntax of p, or nil if p is compiled.
+func (im *Importer) Source(p *types.Package) *Package { return im.sources[p] }
+
+func (im *Importer) source(path string, files map[string][]byte) (*types.Package, error) {
+	if p := im.packages[path]; p != nil && p.Complete() {
+		return p, nil
+	}
+	var names []string
+	for n := range files {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	var asts []*ast.File
+	for _, n := range names {
+		f, err := parser.ParseFile(im.Fset, path+"/"+n, files[n], parser.SkipObjectResolution)
+		if err != nil {
+			return nil, fmt.Errorf("exports: %s: %w", path, err)
+		}
+		asts = append(asts, f)
+	}
+	info := NewInfo()
+	cfg := types.Config{Importer: im, Context: im.Context, Error: func(error) {}}
+	pkg, err := cfg.Check(path, im.Fset, asts, info)
+	if err != nil && !strings.Contains(err.Error(), "imported and not used") {
+		return nil, fmt.Errorf("exports: %s: %w", path, err)
+	}
+	im.packages[path] = pkg
+	im.sources[pkg] = &Package{pkg, info, asts}
+	return pkg, nil
+}
+
+// NewInfo returns a types.Info with every map that lowering reads.
+func NewInfo() *types.Info {
+	return &types.Info{
+		Types:      map[ast.Expr]types.TypeAndValue{},
+		Instances:  map[*ast.Ident]types.Instance{},
+		Defs:       map[*ast.Ident]types.Object{},
+		Uses:       map[*ast.Ident]types.Object{},
+		Implicits:  map[ast.Node]types.Object{},
+		Selections: map[*ast.SelectorExpr]*types.Selection{},
+		Scopes:     map[ast.Node]*types.Scope{},
+	}
+}

@@ -1,0 +1,128 @@
+package lower
+
+import (
+	"fmt"
+	"go/ast"
+	"go/types"
+	"strings"
+)
+
+func (e *fnEnv) builtin(x *ast.CallExpr, fun ast.Expr) string {
+	l := e.l
+	name := ""
+	switch f := fun.(type) {
+	case *ast.Ident:
+		name = f.Name
+	case *ast.SelectorExpr:
+		name = "unsafe." + f.Sel.Name
+	}
+	switch name {
+	case "min", "max":
+		t := e.typeOf(x)
+		ts := l.typ(t)
+		op := "<"
+		if name == "max" {
+			op = ">"
+		}
+		h := "h_" + name + "_" + mangle(ts+l.canon(t))
+		nan := ""
+		if b, ok := under(t).(*types.Basic); ok && b.Info()&types.IsFloat != 0 {
+			nan = "if a != a { return a }\nif b != b { return b }\n"
+			if name == "min" {
+				nan += "if a == 0 && b == 0 { if 1/a < 0 { return a }; return b }\n"
+			} else {
+				nan += "if a == 0 && b == 0 { if 1/a > 0 { return a }; return b }\n"
+			}
+		}
+		e.helper(h, fmt.Sprintf("func %s(a %s, b %s) %s {\n%sif a %s b { return a }\nreturn b }", h, ts, ts, ts, nan, op))
+		s := e.exprTo(x.Args[0], t)
+		for _, a := range x.Args[1:] {
+			s = h + "(" + s + ", " + e.exprTo(a, t) + ")"
+		}
+		return s
+	case "clear":
+		t := e.typeOf(x.Args[0])
+		ts := l.typ(t)
+		h := "h_clear_" + mangle(ts+l.canon(t))
+		switch u := under(t).(type) {
+		case *types.Map:
+			return l.imp(rtPath) + ".ClearMap(" + e.expr(x.Args[0]) + ")"
+		case *types.Slice:
+			e.helper(h, fmt.Sprintf("func %s(s %s) { var z %s; for i := 0; i < len(s); i++ { s[i] = z } }", h, ts, l.typ(u.Elem())))
+		}
+		return h + "(" + e.expr(x.Args[0]) + ")"
+	case "new":
+		if tv := e.info.Types[x.Args[0]]; !tv.IsType() {
+			t := e.typeOf(x).(*types.Pointer).Elem()
+			ts := l.typ(t)
+			h := "h_new_" + mangle(ts+l.canon(t))
+			e.helper(h, fmt.Sprintf("func %s(v %s) *%s { p := new(%s); *p = v; return p }", h, ts, ts, ts))
+			return h + "(" + e.exprTo(x.Args[0], t) + ")"
+		}
+		return "new(" + l.typ(e.typeOf(x.Args[0])) + ")"
+	case "make":
+		mt := e.typeOf(x.Args[0])
+		s, end := "make("+l.typ(mt), ""
+		if c, ok := under(mt).(*types.Chan); ok && c.Dir() != types.SendRecv {
+			s, end = "("+l.typ(mt)+")(make(chan "+l.typ(c.Elem()), ")"
+		}
+		for _, a := range x.Args[1:] {
+			s += ", " + e.exprTo(a, types.Typ[types.Int])
+		}
+		return s + ")" + end
+	case "append":
+		t := e.typeOf(x)
+		et := under(t).(*types.Slice).Elem()
+		var a0 string
+		if e.info.Types[x.Args[0]].IsNil() {
+			a0 = l.typ(t) + "(nil)"
+		} else {
+			a0 = e.expr(x.Args[0])
+		}
+		args := []string{a0}
+		for _, a := range x.Args[1:] {
+			if x.Ellipsis != 0 {
+				s := e.expr(a)
+				if b, ok := under(e.typeOf(a)).(*types.Basic); ok && b.Info()&types.IsString != 0 {
+					s = "[]byte(" + s + ")"
+				}
+				args = append(args, s+"...")
+			} else {
+				args = append(args, e.exprTo(a, et))
+			}
+		}
+		return "append(" + strings.Join(args, ", ") + ")"
+	case "copy":
+		b := e.expr(x.Args[1])
+		return "copy(" + e.expr(x.Args[0]) + ", " + b + ")"
+	case "recover":
+		return l.imp(rtPath) + ".Recover(recover())"
+	case "panic":
+		return "panic(" + e.exprTo(x.Args[0], types.NewInterfaceType(nil, nil)) + ")"
+	case "print", "println":
+		args := e.exprs(x.Args)
+		n := ".Print("
+		if name == "println" {
+			n = ".Println("
+		}
+		return l.imp(rtPath) + n + strings.Join(args, ", ") + ")"
+	case "complex":
+		t := e.typeOf(x)
+		ft := types.Typ[types.Float64]
+		if b, ok := under(t).(*types.Basic); ok && b.Kind() == types.Complex64 {
+			ft = types.Typ[types.Float32]
+		}
+		return "complex(" + l.typ(ft) + "(" + e.exprTo(x.Args[0], ft) + "), " + l.typ(ft) + "(" + e.exprTo(x.Args[1], ft) + "))"
+	case "delete":
+		m := under(e.typeOf(x.Args[0])).(*types.Map)
+		return "delete(" + e.expr(x.Args[0]) + ", " + e.exprTo(x.Args[1], m.Key()) + ")"
+	case "len", "cap":
+		if _, ok := under(e.typeOf(x.Args[0])).(*types.Pointer); ok {
+			return name + "(*" + e.postfix(x.Args[0]) + ")"
+		}
+		return name + "(" + e.expr(x.Args[0]) + ")"
+	case "real", "imag", "close":
+		return name + "(" + e.expr(x.Args[0]) + ")"
+	}
+	panic(l.errf(x.Pos(), "builtin %s", name))
+}

@@ -1,0 +1,315 @@
+package lower
+
+import (
+	"fmt"
+	"go/ast"
+	"go/constant"
+	"go/types"
+	"strconv"
+	"strings"
+)
+
+func (e *fnEnv) helper(name, code string) string {
+	if !e.l.helpers[name] {
+		remember(e.l, e.l.helpers, name, true)
+		e.l.funcs.WriteString(code + "\n")
+	}
+	return name
+}
+
+func mangle(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' {
+			return r
+		}
+		return 'ʹ'
+	}, s)
+}
+
+func (e *fnEnv) call(x *ast.CallExpr) string {
+	l := e.l
+	fun := ast.Unparen(x.Fun)
+	ftv := e.info.Types[x.Fun]
+	if ftv.IsType() { // conversion
+		t := e.sb.apply(ftv.Type)
+		ts := l.typ(t)
+		a := x.Args[0]
+		if e.info.Types[a].IsNil() {
+			return "(" + ts + ")(nil)"
+		}
+		if !strings.ContainsAny(ts, " *()[]<{") || strings.HasPrefix(ts, "[]") || strings.HasPrefix(ts, "map") {
+			return ts + "(" + e.exprConv(a, t) + ")"
+		}
+		return "(" + ts + ")(" + e.exprConv(a, t) + ")"
+	}
+	if ftv.IsBuiltin() {
+		return e.builtin(x, fun)
+	}
+	sig, ok := under(e.typeOf(x.Fun)).(*types.Signature)
+	if !ok {
+		panic(l.errf(x.Pos(), "call of %v", e.typeOf(x.Fun)))
+	}
+	// f(g()) with multi-value g
+	if len(x.Args) == 1 {
+		if tp, ok := e.typeOf(x.Args[0]).(*types.Tuple); ok && tp.Len() > 1 {
+			var ts []string
+			for i := 0; i < tp.Len(); i++ {
+				ts = append(ts, l.fresh("t"))
+			}
+			res := ""
+			if sig.Results().Len() > 0 {
+				res = " " + l.typ(sig.Results())
+			}
+			ret := ""
+			if res != "" {
+				ret = "return "
+			}
+			return "func()" + res + " {\n" + strings.Join(ts, ", ") + " := " + e.expr(x.Args[0]) + "\n" + ret + e.callee(x, e.convTuple(ts, tp, sig)) + "\n}()"
+		}
+	}
+	if s, ok := e.stdCall(x, sig); ok {
+		return s
+	}
+	args := e.args(x, sig)
+	if f, ok := fun.(*ast.SelectorExpr); ok {
+		if t, m, ok := e.methodSel(f); ok {
+			return e.method(f, t, m).call(args)
+		}
+	}
+	return e.fun(x.Fun) + "(" + strings.Join(args, ", ") + ")"
+}
+
+func (e *fnEnv) exprConv(a ast.Expr, t types.Type) string {
+	if isIface(t) {
+		return e.exprTo(a, t)
+	}
+	return e.expr(a)
+}
+
+func (e *fnEnv) callee(x *ast.CallExpr, args []string) string {
+	if f, ok := ast.Unparen(x.Fun).(*ast.SelectorExpr); ok {
+		if t, m, ok := e.methodSel(f); ok {
+			return e.method(f, t, m).call(args)
+		}
+	}
+	return e.fun(x.Fun) + "(" + strings.Join(args, ", ") + ")"
+}
+
+func (e *fnEnv) convTuple(ts []string, tp *types.Tuple, sig *types.Signature) []string {
+	var r []string
+	np := sig.Params().Len()
+	for i := range ts {
+		var pt types.Type
+		if sig.Variadic() && i >= np-1 {
+			pt = sig.Params().At(np - 1).Type()
+			if s, ok := under(pt).(*types.Slice); ok {
+				pt = s.Elem()
+			}
+		} else {
+			pt = sig.Params().At(i).Type()
+		}
+		r = append(r, e.wrapIface(ts[i], tp.At(i).Type(), pt))
+	}
+	return r
+}
+
+func (e *fnEnv) fun(f ast.Expr) string {
+	if e.direct(f) {
+		e.calling = true
+		s := e.expr(f)
+		e.calling = false
+		return s
+	}
+	s := e.expr(f)
+	if _, ok := ast.Unparen(f).(*ast.FuncLit); ok {
+		return s
+	}
+	if sg, ok := under(e.typeOf(f)).(*types.Signature); ok && e.l.sigErased(sg) && !e.direct(f) {
+		return e.postfixStr(f, s) + ".(func" + e.l.sig(sg, nil) + ")"
+	}
+	return e.postfixStr(f, s)
+}
+
+func (e *fnEnv) postfixStr(x ast.Expr, s string) string {
+	switch ast.Unparen(x).(type) {
+	case *ast.Ident, *ast.SelectorExpr, *ast.IndexExpr, *ast.CallExpr, *ast.IndexListExpr:
+		if strings.HasPrefix(s, "func") {
+			return "(" + s + ")"
+		}
+		return s
+	}
+	return "(" + s + ")"
+}
+
+func (e *fnEnv) args(x *ast.CallExpr, sig *types.Signature) []string {
+	var args []string
+	np := sig.Params().Len()
+	raw, errf := false, false
+	if o := calleeObj(e.info, x.Fun); o != nil && o.Pkg() != nil && o.Pkg().Path() == "fmt" && o.Name() == "Errorf" {
+		errf = true
+	}
+	if o := calleeObj(e.info, x.Fun); o != nil && o.Pkg() != nil && reflective[o.Pkg().Path()] {
+		raw = true
+	}
+	for i, a := range x.Args {
+		var pt types.Type
+		switch {
+		case sig.Variadic() && i >= np-1:
+			pt = sig.Params().At(np - 1).Type()
+			if x.Ellipsis == 0 {
+				if s, ok := under(pt).(*types.Slice); ok {
+					pt = s.Elem()
+				}
+			}
+		default:
+			pt = sig.Params().At(i).Type()
+		}
+		s := e.exprTo(a, pt)
+		if raw && pt != nil && isIface(pt) && under(pt).(*types.Interface).NumMethods() == 0 && e.info.Types[a].Value == nil && !e.info.Types[a].IsNil() && !(x.Ellipsis != 0 && i == len(x.Args)-1) {
+			at := e.typeOf(a)
+			if isIface(at) {
+				s = e.l.imp(rtPath) + ".Raw(" + s + ")"
+			} else {
+				s = e.expr(a)
+			}
+		}
+		if _, isLit := ast.Unparen(a).(*ast.FuncLit); isLit && pt != nil && !isIface(pt) {
+			if o := calleeObj(e.info, x.Fun); o != nil && !e.l.isUser(o.Pkg()) {
+				ts := e.l.typ(pt)
+				h := "h_id_" + mangle(e.l.canon(pt))
+				e.helper(h, fmt.Sprintf("func %s(f %s) %s { return f }", h, ts, ts))
+				s = h + "(" + s + ")"
+			}
+		}
+		if errf && i > 0 && x.Ellipsis == 0 {
+			s = e.l.imp(rtPath) + ".ErrArg(" + s + ")"
+		}
+		args = append(args, s)
+	}
+	if x.Ellipsis != 0 {
+		args[len(args)-1] += "..."
+	}
+	return args
+}
+
+func calleeObj(info *types.Info, f ast.Expr) types.Object {
+	switch f := ast.Unparen(f).(type) {
+	case *ast.Ident:
+		return info.Uses[f]
+	case *ast.SelectorExpr:
+		return info.Uses[f.Sel]
+	}
+	return nil
+}
+
+func (e *fnEnv) direct(f ast.Expr) bool {
+	switch f := ast.Unparen(f).(type) {
+	case *ast.IndexExpr:
+		if id := instIdent(f.X); id != nil {
+			_, ok := e.info.Instances[id]
+			return ok
+		}
+	case *ast.IndexListExpr:
+		return true
+	case *ast.Ident:
+		_, ok := e.info.Uses[f].(*types.Func)
+		return ok
+	case *ast.SelectorExpr:
+		_, ok := e.info.Uses[f.Sel].(*types.Func)
+		return ok
+	}
+	return false
+}
+
+func hasDefer(b *ast.BlockStmt) bool {
+	r := false
+	ast.Inspect(b, func(n ast.Node) bool {
+		switch n.(type) {
+		case *ast.FuncLit:
+			return false
+		case *ast.DeferStmt:
+			r = true
+		}
+		return !r
+	})
+	return r
+}
+
+func (e *fnEnv) stdCall(x *ast.CallExpr, sig *types.Signature) (string, bool) {
+	o, ok := calleeObj(e.info, x.Fun).(*types.Func)
+	if !ok || o.Pkg() == nil || o.Type().(*types.Signature).Recv() != nil {
+		return "", false
+	}
+	l := e.l
+	rt := func() string { return l.imp(rtPath) }
+	switch o.Pkg().Path() + "." + o.Name() {
+	case "errors.As":
+		pt, ok := under(e.typeOf(x.Args[1])).(*types.Pointer)
+		if !ok {
+			return "", false
+		}
+		t := pt.Elem()
+		v := l.fresh("p")
+		return "func(" + v + " *" + l.typ(t) + ") bool { return " + rt() + ".ErrorsAs(" + e.exprTo(x.Args[0], sig.Params().At(0).Type()) + ", func(x interface{}) bool {\nw, ok := " + l.assert(t) + "(x)\nif ok { *" + v + " = w }\nreturn ok\n}) }(" + e.expr(x.Args[1]) + ")", true
+	case "fmt.Sprintf", "fmt.Printf", "fmt.Errorf", "fmt.Fprintf":
+		k := 0
+		if o.Name() == "Fprintf" {
+			k = 1
+		}
+		tv := e.info.Types[x.Args[k]]
+		if tv.Value == nil || x.Ellipsis != 0 || !strings.Contains(constant.StringVal(tv.Value), "%T") {
+			return "", false
+		}
+		args := e.args(x, sig)
+		f := constant.StringVal(tv.Value)
+		n := k
+		var b strings.Builder
+		for i := 0; i < len(f); i++ {
+			b.WriteByte(f[i])
+			if f[i] != '%' {
+				continue
+			}
+			i++
+			for i < len(f) && strings.IndexByte("+-# 0123456789.[]*", f[i]) >= 0 {
+				b.WriteByte(f[i])
+				i++
+			}
+			if i >= len(f) {
+				break
+			}
+			if f[i] == '%' {
+				b.WriteByte('%')
+				continue
+			}
+			n++
+			if f[i] == 'T' && n < len(args) {
+				b.WriteByte('s')
+				args[n] = rt() + ".TName(" + args[n] + ")"
+			} else {
+				b.WriteByte(f[i])
+			}
+		}
+		args[k] = strconv.Quote(b.String())
+		return e.fun(x.Fun) + "(" + strings.Join(args, ", ") + ")", true
+	}
+	return "", false
+}
+
+func (l *Lowerer) spellable(t types.Type) bool {
+	switch t := types.Unalias(t).(type) {
+	case *types.Named:
+		if t.Obj().Pkg() == nil || l.isUser(t.Obj().Pkg()) {
+			return true
+		}
+		return t.Obj().Exported() && l.bound(t.Obj().Pkg().Path())
+	case *types.Pointer:
+		return l.spellable(t.Elem())
+	case *types.Slice:
+		return l.spellable(t.Elem())
+	case *types.Map:
+		return l.spellable(t.Key()) && l.spellable(t.Elem())
+	case *types.Chan:
+		return l.spellable(t.Elem())
+	}
+	return true
+}

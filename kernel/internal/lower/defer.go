@@ -1,0 +1,144 @@
+package lower
+
+import (
+	"go/ast"
+	"go/types"
+	"strings"
+)
+
+func (e *fnEnv) goStmt(w *writer, call *ast.CallExpr) {
+	l := e.l
+	rt := l.imp(rtPath)
+	fn, args := e.hoistCall(w, call)
+	c := l.fresh("c")
+	w.f("%s := %s.Cell()\ngo func() {\n%s.Begin(%s)\ndefer func() { if r := recover(); r != nil { %s.GoPanic(r) }; %s.End() }()\n%s(%s)\n}()", c, rt, rt, c, rt, rt, fn, strings.Join(args, ", "))
+}
+
+func (e *fnEnv) hoistCall(w *writer, c *ast.CallExpr) (string, []string) {
+	l := e.l
+	ftv := e.info.Types[c.Fun]
+	if ftv.IsBuiltin() || ftv.IsType() {
+		// wrap: evaluate args
+		return "func() { " + e.call(c) + " }", nil
+
+	}
+	sig := under(e.typeOf(c.Fun)).(*types.Signature)
+	recv := ""
+	fn := ""
+	if f, ok := ast.Unparen(c.Fun).(*ast.SelectorExpr); ok {
+		if _, _, ok := e.methodSel(f); !ok {
+			fn = e.fun(c.Fun)
+		}
+	} else {
+		fn = e.fun(c.Fun)
+	}
+	addRecv := func(args []string) []string {
+		if recv != "" {
+			return append([]string{recv}, args...)
+		}
+		return args
+	}
+	switch f := ast.Unparen(c.Fun).(type) {
+	case *ast.FuncLit:
+	case *ast.Ident:
+		if _, ok := e.info.Uses[f].(*types.Func); !ok {
+			n := l.fresh("f")
+			w.f("%s := %s", n, fn)
+			fn = n
+		}
+	case *ast.SelectorExpr:
+		if id, ok := ast.Unparen(f.X).(*ast.Ident); ok {
+			if _, ok := e.info.Uses[id].(*types.PkgName); ok {
+				break
+			}
+		}
+		if e.info.Types[f.X].IsType() {
+			break
+		}
+		if t, m, ok := e.methodSel(f); ok {
+			mc := e.method(f, t, m)
+			if mc.recv != "" {
+				n := l.fresh("r")
+				w.f("%s := %s", n, mc.recv)
+				fn, recv = mc.fn, n
+			} else {
+				_, isPtr := under(t).(*types.Pointer)
+				if !isPtr && !isIface(t) {
+					fn = mc.fn
+				} else {
+					n := l.fresh("r")
+					w.f("%s := %s", n, e.expr(f.X))
+					fn = e.l.methodCall(n, t, f.Sel.Name, m.Pkg()).fn
+				}
+			}
+		} else {
+			n := l.fresh("f")
+			w.f("%s := %s", n, fn)
+			fn = n
+		}
+	default:
+		n := l.fresh("f")
+		w.f("%s := %s", n, fn)
+		fn = n
+	}
+	if len(c.Args) == 1 {
+		if tp, ok := e.typeOf(c.Args[0]).(*types.Tuple); ok && tp.Len() > 1 {
+			var ts []string
+			for i := 0; i < tp.Len(); i++ {
+				ts = append(ts, l.fresh("t"))
+			}
+			w.f("%s := %s", strings.Join(ts, ", "), e.expr(c.Args[0]))
+			return fn, addRecv(e.convTuple(ts, tp, sig))
+		}
+	}
+	args := e.args(c, sig)
+	for i, a := range c.Args {
+		tv := e.info.Types[a]
+		if tv.Value != nil || tv.IsNil() {
+			continue
+		}
+		if _, ok := a.(*ast.FuncLit); ok {
+			continue
+		}
+		n := l.fresh("a")
+		suffix := ""
+		v := args[i]
+		if strings.HasSuffix(v, "...") {
+			v = strings.TrimSuffix(v, "...")
+			suffix = "..."
+		}
+		w.f("%s := %s", n, v)
+		args[i] = n + suffix
+	}
+	return fn, addRecv(args)
+}
+
+func (e *fnEnv) deferStmt(w *writer, c *ast.CallExpr) {
+	ftv := e.info.Types[c.Fun]
+	if ftv.IsBuiltin() {
+		if id, ok := ast.Unparen(c.Fun).(*ast.Ident); ok {
+			switch id.Name {
+			case "recover":
+				w.f("defer func() { recover() }()")
+				return
+			case "panic":
+				t := e.l.fresh("t")
+				w.f("var %s interface{} = %s\ndefer func() { panic(%s) }()", t, e.expr(c.Args[0]), t)
+				return
+			case "close":
+				t := e.l.fresh("t")
+				w.f("%s := %s\ndefer func() { close(%s) }()", t, e.expr(c.Args[0]), t)
+				return
+			}
+		}
+		w.f("defer func() { %s }()", e.call(c))
+		return
+	}
+	if _, ok := ast.Unparen(c.Fun).(*ast.FuncLit); ok && len(c.Args) == 0 {
+		w.f("defer %s()", e.fun(c.Fun))
+		return
+	}
+	fn, args := e.hoistCall(w, c)
+	// keep direct defer so recover() inside fn works
+	w.f("defer %s(%s)", fn, strings.Join(args, ", "))
+}

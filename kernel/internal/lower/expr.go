@@ -1,0 +1,432 @@
+package lower
+
+import (
+	"fmt"
+	"go/ast"
+	"go/constant"
+	"go/token"
+	"go/types"
+	"strings"
+)
+
+// funcSig writes parameters with local names (blank ones get names).
+
+// writer collects emitted code. With noLines it leaves out line directives, for code that must stay on one line.
+
+// line says where the code that follows stands in its cell.
+
+// exprTo lowers x for assignment to a location of type to.
+
+// stdStream: os.Stdin, os.Stdout and os.Stderr, where a reader or writer is wanted, are the streams of the calling
+
+// goroutine's cell.
+
+// wrapIface: hook for making interface conversions explicit.
+
+func (e *fnEnv) exprs(xs []ast.Expr) []string {
+	var r []string
+	for _, x := range xs {
+		r = append(r, e.expr(x))
+	}
+	return r
+}
+
+func (e *fnEnv) expr(x ast.Expr) string {
+	l := e.l
+	if tv, ok := e.info.Types[x]; ok && tv.Value != nil {
+		if true {
+			t := e.sb.apply(tv.Type)
+			if _, ok := under(t).(*types.Basic); ok || isIface(t) {
+				return e.constant(tv.Value, t)
+			}
+		}
+	}
+	if tv, ok := e.info.Types[x]; ok && tv.IsType() {
+		return l.typ(e.sb.apply(tv.Type))
+	}
+	switch x := x.(type) {
+	case *ast.ParenExpr:
+		return "(" + e.expr(x.X) + ")"
+	case *ast.Ident:
+		return e.ident(x)
+	case *ast.BasicLit:
+		return x.Value
+	case *ast.FuncLit:
+		return e.funcLit(x)
+	case *ast.CompositeLit:
+		return e.compLit(x, nil)
+	case *ast.SelectorExpr:
+		return e.selector(x)
+	case *ast.IndexExpr:
+		if id := instIdent(x.X); id != nil {
+			if in, ok := e.info.Instances[id]; ok {
+				return e.instance(id, in)
+			}
+		}
+		bt := e.typeOf(x.X)
+		if m, ok := under(bt).(*types.Map); ok {
+			return e.postfix(x.X) + "[" + e.exprTo(x.Index, m.Key()) + "]"
+		}
+		if _, ok := under(bt).(*types.Pointer); ok {
+			return "(*" + e.expr(x.X) + ")[" + e.expr(x.Index) + "]"
+		}
+		return e.postfix(x.X) + "[" + e.expr(x.Index) + "]"
+	case *ast.IndexListExpr:
+		if id := instIdent(x.X); id != nil {
+			if in, ok := e.info.Instances[id]; ok {
+				return e.instance(id, in)
+			}
+		}
+		panic(l.errf(x.Pos(), "index list"))
+	case *ast.SliceExpr:
+		s := e.postfix(x.X)
+		if _, ok := under(e.typeOf(x.X)).(*types.Pointer); ok {
+			s = "(*" + e.expr(x.X) + ")"
+		}
+		s += "["
+		if x.Low != nil {
+			s += e.expr(x.Low)
+		}
+		s += ":"
+		if x.High != nil {
+			s += e.expr(x.High)
+		}
+		if x.Slice3 {
+			s += ":" + e.expr(x.Max)
+		}
+		return s + "]"
+	case *ast.StarExpr:
+		return "*" + e.postfix(x.X)
+	case *ast.UnaryExpr:
+		if x.Op == token.AND {
+			if cl, ok := ast.Unparen(x.X).(*ast.CompositeLit); ok {
+				return "&" + e.compLit(cl, nil)
+			}
+		}
+		if x.Op == token.ARROW {
+			if _, ok := e.info.TypeOf(x).(*types.Tuple); ok {
+				return "<-" + e.postfix(x.X)
+			}
+			return "(<-" + e.postfix(x.X) + ")"
+		}
+		return x.Op.String() + e.postfix(x.X)
+	case *ast.BinaryExpr:
+		return e.binary(x)
+	case *ast.KeyValueExpr:
+		return e.expr(x.Key) + ": " + e.expr(x.Value)
+	case *ast.TypeAssertExpr:
+		xs := l.erasedOf(e.expr(x.X), e.typeOf(x.X))
+		tt := e.typeOf(x.Type)
+		if _, ok := e.info.TypeOf(x).(*types.Tuple); ok {
+			return l.assert(tt) + "(" + xs + ")"
+		}
+		return l.must(tt) + "(" + xs + ")"
+	case *ast.CallExpr:
+		return e.call(x)
+	}
+	panic(l.errf(x.Pos(), "expr %T", x))
+}
+
+func instIdent(x ast.Expr) *ast.Ident {
+	switch x := ast.Unparen(x).(type) {
+	case *ast.Ident:
+		return x
+	case *ast.SelectorExpr:
+		return x.Sel
+	}
+	return nil
+}
+
+func (e *fnEnv) postfix(x ast.Expr) string {
+	s := e.expr(x)
+	switch ast.Unparen(x).(type) {
+	case *ast.Ident, *ast.SelectorExpr, *ast.IndexExpr, *ast.CallExpr:
+		return s
+	}
+	if strings.HasPrefix(s, "(") && strings.HasSuffix(s, ")") && strings.Count(s, "(") == 1 {
+		return s
+	}
+	return "(" + s + ")"
+}
+
+func (e *fnEnv) binary(x *ast.BinaryExpr) string {
+	op := x.Op.String()
+	switch x.Op {
+	case token.SHL, token.SHR:
+		y := ""
+		if tv := e.info.Types[x.Y]; tv.Value != nil {
+			y = e.constant(constant.ToInt(tv.Value), types.Typ[types.Uint])
+		} else {
+			y = e.expr(x.Y)
+		}
+		return "(" + e.expr(x.X) + " " + op + " " + y + ")"
+	case token.EQL, token.NEQ:
+		tx, ty := e.typeOf(x.X), e.typeOf(x.Y)
+		var a, b string
+		nx, ny := e.info.Types[x.X].IsNil(), e.info.Types[x.Y].IsNil()
+		if nx || ny {
+			return "(" + e.expr(x.X) + " " + op + " " + e.expr(x.Y) + ")"
+		}
+		switch {
+		case isIface(tx) || isIface(ty):
+			any := types.NewInterfaceType(nil, nil)
+			r := e.l.imp(rtPath) + ".Eq(" + l2(e, x.X, any) + ", " + l2(e, x.Y, any) + ")"
+			if x.Op == token.NEQ {
+				r = "(!" + r + ")"
+			}
+			if nt, ok := types.Unalias(e.typeOf(x)).(*types.Named); ok {
+				r = e.l.typ(nt) + "(" + r + ")"
+			}
+			return r
+		default:
+			a, b = e.expr(x.X), e.expr(x.Y)
+			if cx, ok := under(tx).(*types.Chan); ok {
+				if cy, ok := under(ty).(*types.Chan); ok && cx.Dir() != cy.Dir() {
+					if cx.Dir() == types.SendRecv {
+						a = "(" + e.l.typ(ty) + ")(" + a + ")"
+					} else {
+						b = "(" + e.l.typ(tx) + ")(" + b + ")"
+					}
+				}
+			}
+		}
+		r := "(" + a + " " + op + " " + b + ")"
+		if nt, ok := types.Unalias(e.typeOf(x)).(*types.Named); ok {
+			r = e.l.typ(nt) + r
+		}
+		return r
+	}
+	r := "(" + e.expr(x.X) + " " + op + " " + e.expr(x.Y) + ")"
+	if x.Op == token.LSS || x.Op == token.GTR || x.Op == token.LEQ || x.Op == token.GEQ {
+		if nt, ok := types.Unalias(e.typeOf(x)).(*types.Named); ok {
+			r = e.l.typ(nt) + r
+		}
+	}
+	return r
+}
+
+func (e *fnEnv) instance(id *ast.Ident, in types.Instance) string {
+	o, _ := e.info.Uses[id].(*types.Func)
+	if o == nil {
+		panic(e.l.errf(id.Pos(), "instance of %v", e.info.Uses[id]))
+	}
+	var ta []types.Type
+	for i := 0; i < in.TypeArgs.Len(); i++ {
+		ta = append(ta, types.Unalias(e.sb.apply(in.TypeArgs.At(i))))
+	}
+	if !e.l.isUser(o.Pkg()) {
+		if c := e.l.im.Companion(o.Pkg().Path(), o.Name()); c != nil {
+			o = c
+		}
+		if !e.l.isUser(o.Pkg()) {
+			panic(e.l.errf(id.Pos(), "compiled generic func %v", o))
+		}
+	}
+	n := e.l.fnName(o, ta)
+	return e.funcValue(n, e.sb.apply(in.Type))
+}
+
+// funcValue spells a declared function used as a value: yaegi keeps bare names as nodes inside interfaces and fields.
+
+func (e *fnEnv) funcValue(name string, t types.Type) string {
+	sig, ok := under(t).(*types.Signature)
+	if e.calling || !ok {
+		return name
+	}
+	sig = e.sb.apply(sig).(*types.Signature)
+	_, args, hdr, res := e.l.paramList(sig)
+	ret := ""
+	if res != "" {
+		ret = "return "
+	}
+	return "func(" + hdr + ")" + res + " { " + ret + name + "(" + strings.Join(args, ", ") + ") }"
+}
+
+func (e *fnEnv) ident(x *ast.Ident) string {
+	l := e.l
+	if in, ok := e.info.Instances[x]; ok {
+		if _, ok := e.info.Uses[x].(*types.Func); ok {
+			return e.instance(x, in)
+		}
+	}
+	if x.Name == "_" {
+		return "_"
+	}
+	o := e.info.ObjectOf(x)
+	switch o := o.(type) {
+	case *types.Nil:
+		return "nil"
+	case *types.Builtin:
+		return o.Name()
+	case *types.Var:
+		if o == l.context {
+			return l.imp(rtPath) + ".Context()"
+		}
+		if o.Parent() == o.Pkg().Scope() {
+			if !l.isUser(o.Pkg()) {
+				return l.imp(o.Pkg().Path()) + "." + o.Name()
+			}
+			return l.gname(o)
+		}
+		return e.local(o)
+	case *types.Func:
+		if !l.isUser(o.Pkg()) {
+			return l.imp(o.Pkg().Path()) + "." + o.Name()
+		}
+		return e.funcValue(l.fnName(o, nil), e.typeOf(x))
+	case *types.TypeName:
+		return l.typ(e.sb.apply(o.Type()))
+	}
+	panic(l.errf(x.Pos(), "ident %s %T", x.Name, o))
+}
+
+// path emits the explicit field path of a selector and returns the object.
+
+func (e *fnEnv) lookup(t types.Type, name string, pkg *types.Package) (types.Object, []int) {
+	o, ix, _ := types.LookupFieldOrMethod(t, true, pkg, name)
+	if o == nil {
+		if p, ok := under(t).(*types.Pointer); ok {
+			o, ix, _ = types.LookupFieldOrMethod(p, true, pkg, name)
+		}
+	}
+	return o, ix
+}
+
+func (e *fnEnv) selector(x *ast.SelectorExpr) string {
+	l := e.l
+	if id, ok := ast.Unparen(x.X).(*ast.Ident); ok {
+		if _, ok := e.info.Uses[id].(*types.PkgName); ok {
+			if in, ok := e.info.Instances[x.Sel]; ok {
+				return e.instance(x.Sel, in)
+			}
+			return e.ident(x.Sel)
+		}
+	}
+	tvx := e.info.Types[x.X]
+	pkg := e.pkg
+	if so := e.info.Uses[x.Sel]; so != nil && so.Pkg() != nil {
+		pkg = so.Pkg()
+	}
+	if tvx.IsType() { // method expression
+		rt := e.sb.apply(tvx.Type)
+		sig := e.typeOf(x).(*types.Signature)
+		var args []string
+		i := 0
+		hdr := l.sig(noResNames(sig), func(v *types.Var) string { i++; return fmt.Sprintf("a%d", i) })
+		for j := 2; j <= i; j++ {
+			a := fmt.Sprintf("a%d", j)
+			if j == i && sig.Variadic() {
+				a += "..."
+			}
+			args = append(args, a)
+		}
+		ret := ""
+		if sig.Results().Len() > 0 {
+			ret = "return "
+		}
+		return "func" + hdr + " { " + ret + l.methodCall("a1", rt, x.Sel.Name, pkg).call(args) + " }"
+	}
+	t := e.typeOf(x.X)
+	base := e.postfix(x.X)
+	o, _ := e.lookup(t, x.Sel.Name, pkg)
+	if o == nil {
+		panic(l.errf(x.Pos(), "selector %s on %v", x.Sel.Name, t))
+	}
+	if m, ok := o.(*types.Func); ok { // method value: bind the receiver now
+		mc := e.method(x, t, m)
+		if mc.recv == "" {
+			return mc.fn
+		}
+		sig := e.typeOf(x).(*types.Signature)
+		_, args, hdr, res := l.paramList(sig)
+		ret := ""
+		if res != "" {
+			ret = "return "
+		}
+		recv := mc.recv
+		rt := e.recvType(t, x.Sel.Name, pkg)
+		return "func(r " + rt + ") func(" + hdr + ")" + res + " { return func(" + hdr + ")" + res + " { " + ret + mcall{mc.fn, "r"}.call(args) + " } }(" + recv + ")"
+	}
+	return base + "." + e.selPath(t, x.Sel.Name, pkg)
+}
+
+func (e *fnEnv) method(x *ast.SelectorExpr, t types.Type, m *types.Func) mcall {
+	base := e.postfix(x.X)
+	mc := e.l.methodCall(base, t, x.Sel.Name, m.Pkg())
+	return mc
+}
+
+// recvType is the lowered type of the receiver argument.
+
+func (e *fnEnv) recvType(t types.Type, name string, pkg *types.Package) string {
+	o, ix, _ := types.LookupFieldOrMethod(t, true, pkg, name)
+	cur := t
+	for k, i := range ix {
+		if k == len(ix)-1 {
+			break
+		}
+		u := under(cur)
+		if p, ok := u.(*types.Pointer); ok {
+			u = under(p.Elem())
+		}
+		cur = u.(*types.Struct).Field(i).Type()
+	}
+	if isIface(cur) {
+		return "interface{}"
+	}
+	if p, ok := types.Unalias(cur).(*types.Pointer); ok {
+		cur = p.Elem()
+	}
+	_, ptr := types.Unalias(o.(*types.Func).Origin().Type().(*types.Signature).Recv().Type()).(*types.Pointer)
+	if ptr {
+		return "*" + e.l.typ(cur)
+	}
+	return e.l.typ(cur)
+}
+
+func noResNames(sig *types.Signature) *types.Signature {
+	var rs []*types.Var
+	for j := 0; j < sig.Results().Len(); j++ {
+		rs = append(rs, types.NewParam(0, nil, "", sig.Results().At(j).Type()))
+	}
+	return types.NewSignatureType(nil, nil, nil, sig.Params(), types.NewTuple(rs...), sig.Variadic())
+}
+
+func (e *fnEnv) selPath(t types.Type, name string, pkg *types.Package) string {
+	o, ix := e.lookup(t, name, pkg)
+	if o == nil {
+		panic(failure{fmt.Sprintf("no field %s in %v", name, t)})
+	}
+	if _, isf := o.(*types.Func); isf && len(ix) == 1 {
+		return name
+	}
+	cur := t
+	var parts []string
+	for k, i := range ix {
+		cur = under(cur)
+		if p, ok := cur.(*types.Pointer); ok {
+			cur = under(p.Elem())
+		}
+		if _, isf := o.(*types.Func); isf && k == len(ix)-1 {
+			parts = append(parts, name)
+			break
+		}
+		f := cur.(*types.Struct).Field(i)
+		parts = append(parts, e.l.field(f))
+		cur = f.Type()
+	}
+	return strings.Join(parts, ".")
+}
+
+func l2(e *fnEnv, x ast.Expr, t types.Type) string {
+	if isIface(e.typeOf(x)) {
+		return e.l.erasedOf(e.expr(x), e.typeOf(x))
+	}
+	return e.exprTo(x, t)
+}
+
+// direct: f names a declared function (an instance included), not a function value.
+
+// stdCall lowers calls whose compiled body needs the interpreted types' names.
+
+// spellable reports whether the interpreter can name t.

@@ -1,0 +1,92 @@
+package lower
+
+import (
+	"go/ast"
+	"go/constant"
+	"go/types"
+	"strings"
+)
+
+func (e *fnEnv) compLit(x *ast.CompositeLit, hint types.Type) string {
+	l := e.l
+	t := e.typeOf(x)
+	amp := ""
+	if p, ok := under(t).(*types.Pointer); ok {
+		amp = "&"
+		t = p.Elem()
+	}
+	var parts []string
+	elem := func(v ast.Expr, et types.Type) string {
+		if cl, ok := ast.Unparen(v).(*ast.CompositeLit); ok {
+			return e.wrapIface(e.compLit(cl, et), e.typeOf(cl), et)
+		}
+		return e.exprTo(v, et)
+	}
+	switch u := under(t).(type) {
+	case *types.Struct:
+		for i, el := range x.Elts {
+			if kv, ok := el.(*ast.KeyValueExpr); ok {
+				fn := kv.Key.(*ast.Ident).Name
+				var ft types.Type
+				for j := 0; j < u.NumFields(); j++ {
+					if u.Field(j).Name() == fn {
+						ft = u.Field(j).Type()
+					}
+				}
+				parts = append(parts, fn+": "+elem(kv.Value, ft))
+			} else {
+				if u.Field(i).Name() == "_" {
+					continue
+				}
+				parts = append(parts, u.Field(i).Name()+": "+elem(el, u.Field(i).Type()))
+			}
+		}
+	case *types.Slice, *types.Array:
+		var et types.Type
+		if s, ok := u.(*types.Slice); ok {
+			et = s.Elem()
+		} else {
+			et = u.(*types.Array).Elem()
+		}
+		for _, el := range x.Elts {
+			if kv, ok := el.(*ast.KeyValueExpr); ok {
+				k := e.info.Types[kv.Key].Value
+				parts = append(parts, constant.ToInt(k).ExactString()+": "+elem(kv.Value, et))
+			} else {
+				parts = append(parts, elem(el, et))
+			}
+		}
+	case *types.Map:
+		if isIface(u.Key()) {
+			m := l.fresh("m")
+			w := "func() " + l.typ(t) + " {\n" + m + " := " + l.typ(t) + "{}\n"
+			for _, el := range x.Elts {
+				kv := el.(*ast.KeyValueExpr)
+				w += m + "[" + elem(kv.Key, u.Key()) + "] = " + elem(kv.Value, u.Elem()) + "\n"
+			}
+			return amp + w + "return " + m + "\n}()"
+		}
+		for _, el := range x.Elts {
+			kv := el.(*ast.KeyValueExpr)
+			parts = append(parts, elem(kv.Key, u.Key())+": "+elem(kv.Value, u.Elem()))
+		}
+	default:
+		panic(l.errf(x.Pos(), "complit %v", t))
+	}
+	return amp + l.typ(t) + "{" + strings.Join(parts, ", ") + "}"
+}
+
+func (e *fnEnv) funcLit(x *ast.FuncLit) string {
+	sig := e.info.TypeOf(x).(*types.Signature)
+	sub := &fnEnv{l: e.l, sb: e.sb, instKey: e.instKey, info: e.info, pkg: e.pkg, names: e.names, labels: map[string]string{}, decl: e.decl, parent: e}
+	sub.sig = sig
+	save := e.l.env
+	e.l.env = sub
+	defer func() { e.l.env = save }()
+	w := &writer{}
+	sub.resLocal = !hasDefer(x.Body)
+	hdr := sub.funcSig(sig)
+	w.WriteString(sub.prologue)
+	sub.body(w, x.Body)
+	return "func" + hdr + " {\n" + w.String() + "}"
+}

@@ -1,0 +1,162 @@
+package lower
+
+import (
+	"go/ast"
+	"go/token"
+	"go/types"
+	"strings"
+)
+
+func crossedRF(ts []*target) []*target {
+	var r []*target
+	for _, t := range ts {
+		if t.kind == "rangefunc" {
+			r = append(r, t)
+		}
+	}
+	return r
+}
+
+func (e *fnEnv) rfExit(w *writer, crossed []*target, t *target, cont bool) {
+	rfs := crossedRF(crossed)
+	outer := rfs[len(rfs)-1]
+	code := 2 + len(outer.rf.codes)
+	kind := "break"
+	if cont {
+		kind = "continue"
+	}
+	lb := ""
+	if t.kind == "rangefunc" {
+		if cont {
+			kind = "rf-continue"
+		} else {
+			kind = "rf-break"
+		}
+	} else {
+		if t.label == "" {
+			lb = ""
+			kind += "-plain"
+		} else {
+			lb = e.lbl(t.label)
+		}
+	}
+	outer.rf.codes = append(outer.rf.codes, rfCode{kind, lb, code})
+	for _, r := range rfs[:len(rfs)-1] {
+		w.f("%s = -1", r.rf.st)
+	}
+	w.f("%s = %d", outer.rf.st, code)
+	w.f("return false")
+}
+
+func containsReturn(b ast.Node) bool {
+	r := false
+	ast.Inspect(b, func(n ast.Node) bool {
+		switch n.(type) {
+		case *ast.FuncLit:
+			return false
+		case *ast.ReturnStmt:
+			r = true
+		}
+		return true
+	})
+	return r
+}
+
+func (e *fnEnv) rangeFunc(w *writer, s *ast.RangeStmt, sig *types.Signature, label string) {
+	l := e.l
+	w.f("{")
+	st := l.fresh("st")
+	rc := &rfCtx{st: st, fn: e}
+	w.f("%s := 0\n_ = %s", st, st)
+	hasRet := containsReturn(s.Body)
+	top := len(e.rf) == 0
+	saveRet := e.retVars
+	if hasRet && top {
+		e.retVars = nil
+		if len(e.resVars) > 0 {
+			e.retVars = e.resVars
+		} else if e.sig != nil {
+			for i := 0; i < e.sig.Results().Len(); i++ {
+				rv := l.fresh("rv")
+				w.f("var %s %s\n_ = %s", rv, l.typ(e.sb.apply(e.sig.Results().At(i).Type())), rv)
+				e.retVars = append(e.retVars, rv)
+			}
+		}
+	}
+	yield := under(sig.Params().At(0).Type()).(*types.Signature)
+	bw := &writer{}
+	var ps []string
+	var binds []func()
+	for i := 0; i < yield.Params().Len(); i++ {
+		p := l.fresh("y")
+		ps = append(ps, p+" "+l.typ(yield.Params().At(i).Type()))
+		var x ast.Expr
+		if i == 0 {
+			x = s.Key
+		} else {
+			x = s.Value
+		}
+		if x != nil && !isBlank(x) {
+			binds = append(binds, func() {
+				if s.Tok == token.DEFINE {
+					o := e.info.Defs[x.(*ast.Ident)]
+					bw.f("var %s %s = %s\n_ = %s", e.local(o), l.typ(e.sb.apply(o.Type())), p, e.local(o))
+				} else {
+					bw.f("%s = %s", e.expr(x), p)
+				}
+			})
+		}
+	}
+	e.push(&target{label: label, kind: "rangefunc", rf: rc})
+	e.rf = append(e.rf, rc)
+	done := l.fresh("done")
+	w.f("%s := false", done)
+	bw.f("if %s { panic(\"range function continued iteration after function for loop body returned false\") }", done)
+	for _, b := range binds {
+		b()
+	}
+	inner := &writer{}
+	e.block(inner, s.Body)
+	bw.WriteString(inner.String())
+	bw.f("return true")
+	e.rf = e.rf[:len(e.rf)-1]
+	e.pop()
+	body := strings.ReplaceAll(bw.String(), "\nreturn false\n", "\n"+done+" = true\nreturn false\n")
+	w.f("%s(func(%s) bool {\n%s})", e.fun(s.X), strings.Join(ps, ", "), body)
+	w.f("%s = true", done)
+	if hasRet {
+		if top {
+			if e.sig == nil || e.sig.Results().Len() == 0 {
+				w.f("if %s == 1 { return }", st)
+			} else {
+				w.f("if %s == 1 { return %s }", st, strings.Join(e.retVars, ", "))
+			}
+		} else {
+			w.f("if %s == 1 {\nreturn false\n}", st)
+		}
+	}
+	inRF := len(e.rf) > 0
+	if inRF {
+		w.f("if %s == -1 {\nreturn false\n}", st)
+	}
+	for _, c := range rc.codes {
+		switch c.kind {
+		case "break":
+			w.f("if %s == %d { break %s }", st, c.code, c.label)
+		case "continue":
+			w.f("if %s == %d { continue %s }", st, c.code, c.label)
+		case "rf-break":
+			w.f("if %s == %d {\nreturn false\n}", st, c.code)
+		case "rf-continue":
+			w.f("if %s == %d {\nreturn true\n}", st, c.code)
+		case "break-plain":
+			w.f("if %s == %d { break }", st, c.code)
+		case "continue-plain":
+			w.f("if %s == %d { continue }", st, c.code)
+		}
+	}
+	w.f("}")
+	if top {
+		e.retVars = saveRet
+	}
+}

@@ -1,0 +1,306 @@
+package lower
+
+import (
+	"go/ast"
+	"go/token"
+	"go/types"
+	"strings"
+)
+
+func (e *fnEnv) push(t *target) { e.targets = append(e.targets, t) }
+
+func (e *fnEnv) pop() { e.targets = e.targets[:len(e.targets)-1] }
+
+func (e *fnEnv) block(w *writer, b *ast.BlockStmt) {
+	for _, s := range b.List {
+		e.stmt(w, s, "")
+	}
+}
+
+func (e *fnEnv) simple(w *writer, s ast.Stmt) string {
+	sw := &writer{noLines: true}
+	e.stmt(sw, s, "")
+	return strings.TrimSpace(sw.String())
+}
+
+func (e *fnEnv) lbl(name string) string {
+	if s, ok := e.labels[name]; ok {
+		return s
+	}
+	e.labels[name] = e.l.fresh("L" + name)
+	return e.labels[name]
+}
+
+func (e *fnEnv) stmt(w *writer, s ast.Stmt, label string) {
+	l := e.l
+	if s != nil {
+		e.line(w, s.Pos())
+	}
+	switch s := s.(type) {
+	case nil, *ast.EmptyStmt:
+	case *ast.BlockStmt:
+		w.f("{")
+		e.block(w, s)
+		w.f("}")
+	case *ast.ExprStmt:
+		x := e.expr(s.X)
+		if strings.HasPrefix(x, "func") {
+			x = "(" + x + ")"
+		}
+		if strings.HasPrefix(x, "(func") && !strings.HasSuffix(x, ")()") && strings.HasSuffix(x, "())") {
+			x = x[1 : len(x)-1]
+		}
+		if strings.HasPrefix(x, "(<-") {
+			x = strings.TrimSuffix(strings.TrimPrefix(x, "("), ")")
+		}
+		w.f("%s", x)
+	case *ast.SendStmt:
+		ct := under(e.typeOf(s.Chan)).(*types.Chan)
+		w.f("%s <- %s", e.postfix(s.Chan), e.exprTo(s.Value, ct.Elem()))
+	case *ast.IncDecStmt:
+		w.f("%s%s", e.expr(s.X), s.Tok)
+	case *ast.AssignStmt:
+		e.assign(w, s)
+	case *ast.GoStmt:
+		e.goStmt(w, s.Call)
+	case *ast.DeferStmt:
+		e.deferStmt(w, s.Call)
+	case *ast.ReturnStmt:
+		e.ret(w, s)
+	case *ast.BranchStmt:
+		e.branch(w, s)
+	case *ast.IfStmt:
+		e.ifStmt(w, s)
+	case *ast.SwitchStmt:
+		e.switchStmt(w, s, label)
+	case *ast.TypeSwitchStmt:
+		e.typeSwitch(w, s, label)
+	case *ast.SelectStmt:
+		e.push(&target{label: label, kind: "select"})
+		defer e.pop()
+		if label != "" {
+			w.f("%s:", e.lbl(label))
+		}
+		w.f("select {")
+		for _, c := range s.Body.List {
+			cc := c.(*ast.CommClause)
+			if cc.Comm == nil {
+				w.f("default:")
+			} else {
+				sw := &writer{noLines: true}
+				pre := &writer{}
+				switch c := cc.Comm.(type) {
+				case *ast.AssignStmt:
+					rx := strings.TrimSuffix(strings.TrimPrefix(e.expr(c.Rhs[0]), "("), ")")
+					var tmp []string
+					for _, lh := range c.Lhs {
+						if id, ok := lh.(*ast.Ident); ok && id.Name == "_" {
+							tmp = append(tmp, "_")
+							continue
+						}
+						t := l.fresh("t")
+						tmp = append(tmp, t)
+						if id, ok := lh.(*ast.Ident); ok && c.Tok == token.DEFINE {
+							o := e.info.Defs[id]
+							pre.f("var %s %s = %s\n_ = %s", e.local(o), l.typ(e.sb.apply(o.Type())), t, e.local(o))
+							continue
+						}
+						pre.f("%s = %s", e.expr(lh), t)
+					}
+					all := true
+					for _, t := range tmp {
+						if t != "_" {
+							all = false
+						}
+					}
+					if all {
+						sw.f("%s", rx)
+					} else {
+						sw.f("%s := %s", strings.Join(tmp, ", "), rx)
+					}
+				default:
+					e.stmt(sw, cc.Comm, "")
+				}
+				w.f("case %s:", strings.TrimSpace(sw.String()))
+				w.WriteString(pre.String())
+			}
+			for _, st := range cc.Body {
+				e.stmt(w, st, "")
+			}
+		}
+		w.f("}")
+	case *ast.ForStmt:
+		e.forStmt(w, s, label)
+	case *ast.RangeStmt:
+		e.rangeStmt(w, s, label)
+	case *ast.LabeledStmt:
+		switch s.Stmt.(type) {
+		case *ast.ForStmt, *ast.RangeStmt, *ast.SwitchStmt, *ast.TypeSwitchStmt, *ast.SelectStmt:
+			e.stmt(w, s.Stmt, s.Label.Name)
+		default:
+			w.f("%s:", e.lbl(s.Label.Name))
+			e.stmt(w, s.Stmt, "")
+		}
+	case *ast.DeclStmt:
+		gd := s.Decl.(*ast.GenDecl)
+		if gd.Tok != token.VAR {
+			return
+		}
+		for _, sp := range gd.Specs {
+			vs := sp.(*ast.ValueSpec)
+			if len(vs.Values) == 0 {
+				for _, n := range vs.Names {
+					o := e.info.Defs[n]
+					w.f("var %s %s", e.local(o), l.typ(e.sb.apply(o.Type())))
+					w.f("_ = %s", e.local(o))
+				}
+				continue
+			}
+			e.define(w, vs.Names, vs.Values)
+		}
+	default:
+		panic(l.errf(s.Pos(), "stmt %T", s))
+	}
+}
+
+// define lowers var a, b = x, y and the all-new form of :=.
+
+// lhsOperand hoists index and pointer operands of a left-hand side so a parallel assignment keeps the spec order.
+
+// hoistCall evaluates the function value and the arguments of a go/defer call now, in fresh scope variables.
+
+func (e *fnEnv) ret(w *writer, s *ast.ReturnStmt) {
+	l := e.l
+	if len(e.rf) > 0 {
+		// inside a range-over-func body: the outermost function's results
+		rc := e.rf[len(e.rf)-1]
+		fn := rc.fn
+		if len(s.Results) > 0 {
+			var lhs []string
+			var ts []types.Type
+			res := fn.sig.Results()
+			for i := 0; i < res.Len(); i++ {
+				lhs = append(lhs, fn.retVars[i])
+				ts = append(ts, e.sb.apply(res.At(i).Type()))
+			}
+			if len(s.Results) == 1 && res.Len() > 1 {
+				e.parallel(w, lhs, []string{e.expr(s.Results[0])}, ts, s.Results)
+			} else {
+				for i, r := range s.Results {
+					w.f("%s = %s", lhs[i], e.exprTo(r, ts[i]))
+				}
+			}
+		}
+		w.f("%s = 1", e.rf[0].st)
+		for _, r := range e.rf {
+			if r.st != e.rf[0].st {
+				w.f("%s = 1", r.st)
+			}
+		}
+		w.f("return false")
+		return
+	}
+	if len(s.Results) == 0 {
+		if e.resLocal && len(e.resVars) > 0 {
+			w.f("return %s", strings.Join(e.resVars, ", "))
+			return
+		}
+		w.f("return")
+		return
+	}
+	res := e.sig.Results()
+	if len(s.Results) == 1 && res.Len() > 1 {
+		tp := e.typeOf(s.Results[0]).(*types.Tuple)
+		var ts []string
+		for i := 0; i < res.Len(); i++ {
+			ts = append(ts, l.fresh("t"))
+		}
+		w.f("%s := %s", strings.Join(ts, ", "), e.expr(s.Results[0]))
+		for i := range ts {
+			ts[i] = e.wrapIface(ts[i], tp.At(i).Type(), res.At(i).Type())
+		}
+		w.f("return %s", strings.Join(ts, ", "))
+		return
+	}
+	var rs []string
+	for i, r := range s.Results {
+		rs = append(rs, e.exprTo(r, e.sb.apply(res.At(i).Type())))
+	}
+	if len(e.resVars) > 0 && len(rs) > 1 {
+		var ts []string
+		for i, r := range rs {
+			if e.info.Types[s.Results[i]].Value != nil || e.info.Types[s.Results[i]].IsNil() {
+				ts = append(ts, r)
+				continue
+			}
+			t := l.fresh("t")
+			w.f("var %s %s = %s", t, l.typ(e.sb.apply(res.At(i).Type())), r)
+			ts = append(ts, t)
+		}
+		rs = ts
+	}
+	w.f("return %s", strings.Join(rs, ", "))
+}
+
+func (e *fnEnv) branch(w *writer, s *ast.BranchStmt) {
+	switch s.Tok {
+	case token.GOTO:
+		w.f("goto %s", e.lbl(s.Label.Name))
+		return
+	case token.FALLTHROUGH:
+		w.f("fallthrough")
+		return
+	}
+	label := ""
+	if s.Label != nil {
+		label = s.Label.Name
+	}
+	isCont := s.Tok == token.CONTINUE
+	// find the target
+	var crossed []*target
+	for i := len(e.targets) - 1; i >= 0; i-- {
+		t := e.targets[i]
+		match := false
+		if label != "" {
+			match = t.label == label
+		} else if isCont {
+			match = t.kind == "loop" || t.kind == "rangefunc"
+		} else {
+			match = true
+		}
+		if match {
+			if t.kind == "rangefunc" {
+				if len(crossedRF(crossed)) == 0 {
+					if isCont {
+						w.f("return true")
+					} else {
+						w.f("return false")
+					}
+					return
+				}
+				e.rfExit(w, crossed, t, isCont)
+				return
+			}
+			if len(crossedRF(crossed)) > 0 {
+				e.rfExit(w, crossed, t, isCont)
+				return
+			}
+			if label == "" {
+				w.f("%s", s.Tok)
+			} else {
+				w.f("%s %s", s.Tok, e.lbl(label))
+			}
+			return
+		}
+		crossed = append(crossed, t)
+	}
+	if label != "" {
+		w.f("%s %s", s.Tok, e.lbl(label))
+		return
+	}
+	panic(e.l.errf(s.Pos(), "branch target"))
+}
+
+// rfExit leaves range-over-func bodies up to target t.
+
+// captured reports whether any of the objects is used inside a function literal or has its address taken.

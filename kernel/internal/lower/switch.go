@@ -1,0 +1,173 @@
+package lower
+
+import (
+	"go/ast"
+	"go/types"
+	"strings"
+)
+
+func (e *fnEnv) ifStmt(w *writer, s *ast.IfStmt) {
+	if s.Init != nil {
+		w.f("{")
+		e.stmt(w, s.Init, "")
+	}
+	w.f("if %s {", e.expr(s.Cond))
+	e.block(w, s.Body)
+	if s.Else != nil {
+		w.f("} else {")
+		if b, ok := s.Else.(*ast.BlockStmt); ok {
+			e.block(w, b)
+		} else {
+			e.stmt(w, s.Else, "")
+		}
+	}
+	w.f("}")
+	if s.Init != nil {
+		w.f("}")
+	}
+}
+
+func (e *fnEnv) switchStmt(w *writer, s *ast.SwitchStmt, label string) {
+	l := e.l
+	w.f("{")
+	if s.Init != nil {
+		e.stmt(w, s.Init, "")
+	}
+	e.push(&target{label: label, kind: "switch"})
+	defer e.pop()
+	tag := ""
+	var tt types.Type
+	if s.Tag != nil {
+		tt = e.typeOf(s.Tag)
+		if b, ok := tt.(*types.Basic); ok && b.Info()&types.IsUntyped != 0 {
+			tt = types.Default(b)
+		}
+		tag = l.fresh("t")
+		w.f("var %s %s = %s\n_ = %s", tag, l.typ(tt), e.exprTo(s.Tag, tt), tag)
+	}
+	if label != "" {
+		w.f("%s:", e.lbl(label))
+	}
+	w.f("switch {")
+	for _, c := range s.Body.List {
+		cc := c.(*ast.CaseClause)
+		if cc.List == nil {
+			w.f("default:")
+		} else {
+			var cs []string
+			for _, x := range cc.List {
+				if tag == "" {
+					cs = append(cs, e.expr(x))
+					continue
+				}
+				if e.info.Types[x].IsNil() {
+					cs = append(cs, tag+" == nil")
+					continue
+				}
+				xt := e.typeOf(x)
+				if isIface(tt) || isIface(xt) {
+					any := types.NewInterfaceType(nil, nil)
+					cs = append(cs, l.imp(rtPath)+".Eq("+l.convert(tag, tt, any)+", "+e.exprTo(x, any)+")")
+					continue
+				}
+				cs = append(cs, tag+" == "+e.exprTo(x, tt))
+			}
+			w.f("case %s:", strings.Join(cs, " || "))
+		}
+		for _, st := range cc.Body {
+			e.stmt(w, st, "")
+		}
+	}
+	w.f("}")
+	w.f("}")
+}
+
+func (e *fnEnv) typeSwitch(w *writer, s *ast.TypeSwitchStmt, label string) {
+	l := e.l
+	w.f("{")
+	if s.Init != nil {
+		e.stmt(w, s.Init, "")
+	}
+	var x ast.Expr
+	bind := ""
+	switch a := s.Assign.(type) {
+	case *ast.ExprStmt:
+		x = a.X.(*ast.TypeAssertExpr).X
+	case *ast.AssignStmt:
+		bind = a.Lhs[0].(*ast.Ident).Name
+		x = a.Rhs[0].(*ast.TypeAssertExpr).X
+	}
+	xt := e.typeOf(x)
+	tmp := l.fresh("t")
+	w.f("var %s interface{} = %s\n_ = %s", tmp, l.erasedOf(e.expr(x), xt), tmp)
+	orig := tmp
+	if l.compiledIface(xt) {
+		orig = l.wrapTo(tmp, xt)
+	}
+	e.push(&target{label: label, kind: "switch"})
+	defer e.pop()
+	if label != "" {
+		w.f("%s:", e.lbl(label))
+	}
+	// an if chain inside a one-clause switch so that break keeps its meaning
+	w.f("switch {\ndefault:")
+	closers := 0
+	var def *ast.CaseClause
+	emitBody := func(cc *ast.CaseClause) {
+		for _, st := range cc.Body {
+			e.stmt(w, st, "")
+		}
+	}
+	for _, c := range s.Body.List {
+		cc := c.(*ast.CaseClause)
+		if cc.List == nil {
+			def = cc
+			continue
+		}
+		obj := e.info.Implicits[cc]
+		if len(cc.List) == 1 {
+			ty := cc.List[0]
+			if e.info.Types[ty].IsNil() {
+				w.f("if %s == nil {", tmp)
+				if obj != nil && bind != "" {
+					w.f("var %s %s = %s\n_ = %s", e.local(obj), l.typ(xt), orig, e.local(obj))
+				}
+			} else {
+				v, ok := "_", l.fresh("ok")
+				if obj != nil && bind != "" {
+					v = e.local(obj)
+				}
+				w.f("%s, %s := %s(%s)", v, ok, l.assert(e.typeOf(ty)), tmp)
+				if v != "_" {
+					w.f("_ = %s", v)
+				}
+				w.f("if %s {", ok)
+			}
+		} else {
+			m := l.fresh("m")
+			w.f("%s := false", m)
+			for _, ty := range cc.List {
+				if e.info.Types[ty].IsNil() {
+					w.f("if %s == nil { %s = true }", tmp, m)
+				} else {
+					w.f("if !%s { _, %s = %s(%s) }", m, m, l.assert(e.typeOf(ty)), tmp)
+				}
+			}
+			w.f("if %s {", m)
+			if obj != nil && bind != "" {
+				w.f("var %s %s = %s\n_ = %s", e.local(obj), l.typ(xt), orig, e.local(obj))
+			}
+		}
+		emitBody(cc)
+		w.f("} else {")
+		closers++
+	}
+	if def != nil {
+		if obj := e.info.Implicits[def]; obj != nil && bind != "" {
+			w.f("var %s %s = %s\n_ = %s", e.local(obj), l.typ(xt), orig, e.local(obj))
+		}
+		emitBody(def)
+	}
+	w.f("%s", strings.Repeat("}\n", closers))
+	w.f("}\n}")
+}

@@ -1,0 +1,217 @@
+// Package mime turns a value into the forms in which a front end can show it: a MIME bundle that always has text/plain.
+package mime
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/csv"
+	"fmt"
+	"html"
+	"image"
+	"image/png"
+	"reflect"
+	"strings"
+
+	"gobayes/bayesrm/figures"
+	"gobayes/kernel/internal/rt"
+
+	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/vg"
+)
+
+// MIME types.
+const (
+	Text     = "text/plain"
+	HTML     = "text/html"
+	Markdown = "text/markdown"
+	Latex    = "text/latex"
+	SVG      = "image/svg+xml"
+	PNG      = "image/png"
+	JSON     = "application/json"
+	CSV      = "text/csv"
+	VegaLite = "application/vnd.vegalite.v5+json"
+)
+
+// Bundler is implemented by values that know their own MIME bundle. Interpreted types may implement it too.
+type Bundler interface{ MIMEBundle() map[string]any }
+
+// Of returns the bundle of one value or of several results.
+func Of(vs []rt.Shown) map[string]any {
+	if len(vs) == 2 && vs[1].Type == "error" {
+		if _, ok := rt.Native(vs[0].Value).(fmt.Stringer); ok || rich(vs[0].Value) != nil {
+			return Of(vs[:1])
+		}
+	}
+	if len(vs) != 1 {
+		var ss []string
+		for _, v := range vs {
+			ss = append(ss, text(v.Value))
+		}
+		return map[string]any{Text: strings.Join(ss, ", ")}
+	}
+	if b := rich(vs[0].Value); b != nil {
+		return b
+	}
+	return map[string]any{Text: text(vs[0].Value)}
+}
+
+// Bundle returns the bundle of a value.
+func Bundle(v any) map[string]any { return Of([]rt.Shown{{Value: v}}) }
+
+// rich is the bundle of a value that has more than its text, or nil.
+func rich(v any) map[string]any {
+	v = rt.Un(v)
+	if b, ok := v.(rt.Box); ok {
+		if f, ok := b.Method("MIMEBundle").(func(any) map[string]any); ok {
+			return withText(f(b.V), v)
+		}
+		if b.Method("Error") != nil || b.Method("String") != nil {
+			return nil
+		}
+		return table(v)
+	}
+	switch x := v.(type) {
+	case nil:
+		return nil
+	case Bundler:
+		if r := reflect.ValueOf(v); r.Kind() == reflect.Pointer && r.IsNil() {
+			return nil
+		}
+		return withText(x.MIMEBundle(), v)
+	case *plot.Plot:
+		if x == nil {
+			return nil
+		}
+		return plotBundle(x)
+	case image.Image:
+		if r := reflect.ValueOf(v); r.Kind() == reflect.Pointer && r.IsNil() {
+			return nil
+		}
+		var b bytes.Buffer
+		if err := png.Encode(&b, x); err != nil {
+			return nil
+		}
+		return map[string]any{PNG: base64.StdEncoding.EncodeToString(b.Bytes()), Text: fmt.Sprintf("%T %v", x, x.Bounds())}
+	case error, fmt.Stringer:
+		return nil
+	case mat.Matrix:
+		r, c := x.Dims()
+		return map[string]any{Text: fmt.Sprintf("%d×%d\n%v", r, c, mat.Formatted(x, mat.Excerpt(5), mat.Squeeze()))}
+	}
+	return table(v)
+}
+
+func withText(b map[string]any, v any) map[string]any {
+	out := map[string]any{}
+	for k, x := range b {
+		if raw, ok := x.([]byte); ok {
+			x = base64.StdEncoding.EncodeToString(raw)
+		}
+		out[k] = x
+	}
+	if out[Text] == nil {
+		out[Text] = text(v)
+	}
+	return out
+}
+
+// maxText is how many bytes of a value's text are shown; the middle of a longer one is cut.
+const maxText = 20000
+
+func text(v any) string {
+	v = rt.Native(v)
+	var s string
+	switch x := v.(type) {
+	case nil:
+		return "<nil>"
+	case string:
+		s = x
+	case error:
+		s = x.Error()
+	default:
+		s = fmt.Sprintf("%+v", v)
+	}
+	if len(s) > maxText {
+		r := []rune(s)
+		h := min(maxText/2, len(r)/2)
+		s = fmt.Sprintf("%s\n… %d characters …\n%s", string(r[:h]), len(r)-2*h, string(r[len(r)-h:]))
+	}
+	return s
+}
+
+// Size of a plot.
+const (
+	plotWidth  = 6 * vg.Inch
+	plotHeight = 4 * vg.Inch
+)
+
+func plotBundle(p *plot.Plot) map[string]any {
+	svg, png, err := figures.Render(plotWidth, plotHeight, p.Draw)
+	if err != nil {
+		return map[string]any{Text: err.Error()}
+	}
+	return map[string]any{SVG: svg, PNG: base64.StdEncoding.EncodeToString(png),
+		Text: fmt.Sprintf("plot %q: x %.4g to %.4g, y %.4g to %.4g", p.Title.Text, p.X.Min, p.X.Max, p.Y.Min, p.Y.Max)}
+}
+
+// maxRows is how many rows of a table are shown; maxColumns, of which columns.
+const (
+	maxRows    = 60
+	maxColumns = 30
+)
+
+// table is the bundle of a slice of structs with exported fields, or nil.
+func table(v any) map[string]any {
+	box, _ := v.(rt.Box)
+	rv := reflect.ValueOf(rt.Raw(v))
+	if rv.Kind() != reflect.Slice || rv.Len() == 0 || rv.Type().Elem().Kind() != reflect.Struct {
+		return nil
+	}
+	if _, ok := rv.Index(0).Interface().(fmt.Stringer); ok {
+		return nil
+	}
+	et := rv.Type().Elem()
+	if et.NumField() == 0 || et.NumField() > maxColumns {
+		return nil
+	}
+	for i := range et.NumField() {
+		if !et.Field(i).IsExported() {
+			return nil
+		}
+	}
+	var b strings.Builder
+	var names []string
+	rows := [][]string{}
+	b.WriteString("<table><thead><tr>")
+	for i := range et.NumField() {
+		names = append(names, et.Field(i).Name)
+		fmt.Fprintf(&b, "<th>%s</th>", html.EscapeString(et.Field(i).Name))
+	}
+	b.WriteString("</tr></thead><tbody>")
+	for r := range min(rv.Len(), maxRows) {
+		b.WriteString("<tr>")
+		row := []string{}
+		for i := range et.NumField() {
+			cell := fmt.Sprintf("%+v", rv.Index(r).Field(i).Interface())
+			if f, ok := rv.Index(r).Field(i).Interface().(float64); ok {
+				cell = fmt.Sprintf("%.6g", f)
+			}
+			row = append(row, cell)
+			fmt.Fprintf(&b, "<td>%s</td>", html.EscapeString(cell))
+		}
+		rows = append(rows, row)
+		b.WriteString("</tr>")
+	}
+	b.WriteString("</tbody></table>")
+	if rv.Len() > maxRows {
+		fmt.Fprintf(&b, "<p>%d of %d rows</p>", maxRows, rv.Len())
+	}
+	plain := v
+	if box.T == nil {
+		plain = rv.Interface()
+	}
+	var table bytes.Buffer
+	_ = csv.NewWriter(&table).WriteAll(append([][]string{names}, rows...)) // a buffer takes every write
+	return map[string]any{HTML: b.String(), Text: text(plain), CSV: table.String()}
+}

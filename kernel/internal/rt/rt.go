@@ -1,0 +1,230 @@
+// Package rt is what lowered code needs at run time: the identity of interpreted types, the host that a cell's output
+// goes to, and the panics that end a cell.
+package rt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// Host receives what running cells say. One host is active at a time; see SetHost.
+type Host interface {
+	// Write takes a cell's output; stream is "stdout" or "stderr".
+	Write(cell int, stream string, p []byte)
+	// Show takes the value of a cell's last expression.
+	Show(cell int, values []Shown)
+	// Publish takes a display made by code: a display_data, or an update of the display with that id.
+	Publish(cell int, d Display)
+	// Clear asks for the cell's outputs to be cleared, now or (wait) with the next output.
+	Clear(cell int, wait bool)
+	// GoroutinePanic takes the panic of a goroutine that a cell started.
+	GoroutinePanic(cell int, value any)
+	// Stdin reads the user's input for a cell.
+	Stdin(cell int) io.Reader
+	// Context is the cell's own: cancelled by an interrupt.
+	Context(cell int) context.Context
+}
+
+// Shown is one value of a last expression and the spelling of its static type.
+type Shown struct {
+	Type  string
+	Value any
+}
+
+// Display is a MIME bundle to be shown.
+type Display struct {
+	Data, Metadata map[string]any
+	ID             string // "" for a display that is never updated
+	Update         bool
+}
+
+var (
+	mu         sync.RWMutex
+	host       Host
+	current    int // the cell that is running, or ran last
+	goroutines = map[uint64]int{}
+)
+
+// SetHost makes h the receiver of everything that cells say.
+func SetHost(h Host) {
+	mu.Lock()
+	defer mu.Unlock()
+	host = h
+}
+
+// HostOf returns the host and the cell of the calling goroutine: the cell that started it, else the one that runs.
+// ok is false in a program without a session.
+func HostOf() (h Host, cell int, ok bool) {
+	id := goid()
+	mu.RLock()
+	defer mu.RUnlock()
+	cell, known := goroutines[id]
+	if !known {
+		cell = current
+	}
+	return host, cell, host != nil
+}
+
+// abandoned are the cells that were interrupted and whose code may not have noticed yet.
+var abandoned = map[int]bool{}
+
+// Abandon marks a cell as interrupted: what its goroutines still try to print or show ends them instead.
+func Abandon(cell int) {
+	mu.Lock()
+	defer mu.Unlock()
+	abandoned[cell] = true
+}
+
+// Interrupted is what code of an abandoned cell panics with.
+type Interrupted struct{}
+
+func (Interrupted) Error() string { return "interrupted" }
+
+// Sleep is time.Sleep for cells: an interrupt ends it.
+func Sleep(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-Context().Done():
+		if abandonedCell() {
+			panic(Interrupted{})
+		}
+		<-t.C
+	}
+}
+
+func abandonedCell() bool {
+	_, c, _ := HostOf()
+	mu.RLock()
+	defer mu.RUnlock()
+	return abandoned[c]
+}
+
+// Begin ties the calling goroutine to a cell until End.
+func Begin(cell int) {
+	id := goid()
+	mu.Lock()
+	defer mu.Unlock()
+	goroutines[id] = cell
+}
+
+// Start makes cell the current one: the cell of goroutines that are not known.
+func Start(cell int) {
+	mu.Lock()
+	defer mu.Unlock()
+	current = cell
+}
+
+// Current is the cell that is running, or ran last.
+func Current() int {
+	mu.RLock()
+	defer mu.RUnlock()
+	return current
+}
+
+// End unties the calling goroutine.
+func End() {
+	id := goid()
+	mu.Lock()
+	defer mu.Unlock()
+	delete(goroutines, id)
+}
+
+// Cell is the cell of the calling goroutine.
+func Cell() int {
+	_, c, _ := HostOf()
+	return c
+}
+
+// Context is the cell's context: what the predeclared ctx means.
+func Context() context.Context {
+	h, c, ok := HostOf()
+	if !ok {
+		return context.Background()
+	}
+	return h.Context(c)
+}
+
+// Stop ends a cell with an error that the user's code returned: the err rule.
+type Stop struct{ Err error }
+
+func (s Stop) Error() string { return s.Err.Error() }
+func (s Stop) Unwrap() error { return s.Err }
+
+// CheckErr stops the cell if err is not nil.
+func CheckErr(err error) {
+	if err != nil {
+		panic(Stop{err})
+	}
+}
+
+// Show hands the value of the last expression to the host. pairs alternates static types and values. After a call, a
+// last value of type error follows the err rule.
+func Show(call bool, pairs ...any) {
+	var vs []Shown
+	for i := 0; i+1 < len(pairs); i += 2 {
+		vs = append(vs, Shown{pairs[i].(string), pairs[i+1]})
+	}
+	if n := len(vs) - 1; call && vs[n].Type == "error" {
+		if err, ok := Native(vs[n].Value).(error); ok && err != nil {
+			panic(Stop{err})
+		}
+		if n == 0 {
+			return
+		}
+	}
+	if h, c, ok := HostOf(); ok {
+		h.Show(c, vs)
+	}
+}
+
+// GoPanic takes the panic of a goroutine: it is reported, and neither the process nor the session ends.
+func GoPanic(v any) {
+	if h, c, ok := HostOf(); ok {
+		h.GoroutinePanic(c, Recover(v))
+		return
+	}
+	panic(v)
+}
+
+// stream is the standard output or error of the calling goroutine's cell.
+type stream string
+
+func (s stream) Write(p []byte) (int, error) {
+	h, c, ok := HostOf()
+	if !ok {
+		return 0, errors.New("rt: no session")
+	}
+	if abandonedCell() {
+		panic(Interrupted{})
+	}
+	h.Write(c, string(s), p)
+	return len(p), nil
+}
+
+type stdin struct{}
+
+func (stdin) Read(p []byte) (int, error) {
+	h, c, ok := HostOf()
+	if !ok {
+		return 0, io.EOF
+	}
+	return h.Stdin(c).Read(p)
+}
+
+// The streams of whichever cell uses them.
+var (
+	Stdout io.Writer = stream("stdout")
+	Stderr io.Writer = stream("stderr")
+	Stdin  io.Reader = stdin{}
+)
+
+// Exit is what os.Exit panics with in a cell.
+type Exit struct{ Code int }
+
+func (e Exit) Error() string { return fmt.Sprintf("os.Exit(%d)", e.Code) }

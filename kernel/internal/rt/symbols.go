@@ -1,0 +1,18 @@
+package rt
+
+import "reflect"
+
+// Symbols is this package's table for the interpreter.
+func Symbols() map[string]reflect.Value {
+	return map[string]reflect.Value{
+		"AddField": reflect.ValueOf(AddField), "AssertErr": reflect.ValueOf(AssertErr), "Begin": reflect.ValueOf(Begin), "Cell": reflect.ValueOf(Cell),
+		"CheckErr": reflect.ValueOf(CheckErr), "ClearMap": reflect.ValueOf(ClearMap), "Context": reflect.ValueOf(Context), "End": reflect.ValueOf(End),
+		"Eq": reflect.ValueOf(Eq), "ErrArg": reflect.ValueOf(ErrArg), "ErrorsAs": reflect.ValueOf(ErrorsAs), "GoPanic": reflect.ValueOf(GoPanic),
+		"HasMethods": reflect.ValueOf(HasMethods), "MethodOf": reflect.ValueOf(MethodOf), "Mk": reflect.ValueOf(Mk), "NewTD": reflect.ValueOf(NewTD),
+		"NilPanic": reflect.ValueOf(NilPanic), "Print": reflect.ValueOf(Print), "Println": reflect.ValueOf(Println), "Raw": reflect.ValueOf(Raw),
+		"Recover": reflect.ValueOf(Recover), "SetElem": reflect.ValueOf(SetElem), "SetKey": reflect.ValueOf(SetKey), "SetMethod": reflect.ValueOf(SetMethod),
+		"Show": reflect.ValueOf(Show), "Stderr": reflect.ValueOf(&Stderr).Elem(), "Stdin": reflect.ValueOf(&Stdin).Elem(), "Stdout": reflect.ValueOf(&Stdout).Elem(),
+		"TName": reflect.ValueOf(TName), "Un": reflect.ValueOf(Un), "Wrap": reflect.ValueOf(Wrap),
+		"Box": reflect.ValueOf((*Box)(nil)), "TD": reflect.ValueOf((*TD)(nil)),
+	}
+}

@@ -1,0 +1,197 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+
+	"gobayes/kernel/internal/mime"
+	"gobayes/kernel/internal/rt"
+	"gobayes/kernel/internal/session"
+	"gobayes/kernel/internal/wire"
+)
+
+type request struct {
+	m  *wire.Message
+	id string
+}
+
+// queue holds the cells that wait.
+type queue struct {
+	mu    sync.Mutex
+	cond  *sync.Cond
+	items []request
+}
+
+func (q *queue) push(r request) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.items = append(q.items, r)
+	q.cond.Signal()
+}
+
+func (q *queue) pop() request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.items) == 0 {
+		q.cond.Wait()
+	}
+	r := q.items[0]
+	q.items = q.items[1:]
+	return r
+}
+
+// drain takes everything that waits.
+func (q *queue) drain() []request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	rs := q.items
+	q.items = nil
+	return rs
+}
+
+// running is the cell that runs now.
+type running struct {
+	mu   sync.Mutex
+	stop context.CancelFunc
+}
+
+func (r *running) set(stop context.CancelFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stop = stop
+}
+
+func (r *running) cancel() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stop != nil {
+		r.stop()
+	}
+}
+
+type executeContent struct {
+	Code            string            `json:"code"`
+	Silent          bool              `json:"silent"`
+	StoreHistory    *bool             `json:"store_history"`
+	UserExpressions map[string]string `json:"user_expressions"`
+	AllowStdin      bool              `json:"allow_stdin"`
+	StopOnError     *bool             `json:"stop_on_error"`
+}
+
+// execute runs the cells of the queue, one after the other.
+func (s *Server) execute() {
+	for {
+		r := s.queue.pop()
+		failed := false
+		s.during(r.m, func() { failed = s.cell(r) })
+		if !failed {
+			continue
+		}
+		for _, q := range s.queue.drain() {
+			s.during(q.m, func() {
+				s.reply(s.shell, q.id, q.m, map[string]any{"status": "aborted", "execution_count": s.count})
+			})
+		}
+	}
+}
+
+// cell runs one execute_request and reports whether the cells behind it are to be aborted.
+func (s *Server) cell(r request) (abort bool) {
+	var c executeContent
+	if err := json.Unmarshal(r.m.Content, &c); err != nil {
+		s.reply(s.shell, r.id, r.m, map[string]any{"status": "error", "ename": "ProtocolError", "evalue": err.Error(), "traceback": []string{err.Error()}, "execution_count": s.count})
+		return false
+	}
+	store := !c.Silent && (c.StoreHistory == nil || *c.StoreHistory)
+	if store {
+		s.count++
+		s.history.Add(s.count, c.Code)
+	}
+	if !c.Silent {
+		s.publish(r.m.RawHeader, "execute_input", map[string]any{"code": c.Code, "execution_count": s.count})
+	}
+	run := &cellRun{parent: r.m.RawHeader, id: r.id, identities: r.m.Identities, silent: c.Silent, stdin: c.AllowStdin, count: s.count}
+	rep := s.run(run, c.Code)
+	content := map[string]any{"execution_count": s.count}
+	if rep == nil {
+		content["user_expressions"] = s.expressions(run, c.UserExpressions)
+		content["payload"] = []any{}
+		s.out.flush()
+		s.reply(s.shell, r.id, r.m, content)
+		return false
+	}
+	s.out.flush()
+	e := map[string]any{"ename": rep.Name, "evalue": rep.Value, "traceback": rep.Traceback}
+	if !c.Silent {
+		s.publish(r.m.RawHeader, "error", e)
+	}
+	for k, v := range e {
+		content[k] = v
+	}
+	content["status"] = "error"
+	s.reply(s.shell, r.id, r.m, content)
+	return c.StopOnError == nil || *c.StopOnError
+}
+
+// cellRun is what the outputs of a cell need to know about it.
+type cellRun struct {
+	parent     json.RawMessage
+	id         string
+	identities [][]byte
+	silent     bool
+	stdin      bool
+	count      int
+	ctx        context.Context
+	capture    func([]rt.Shown) // takes the shown value, for user expressions
+}
+
+// run checks and runs code; nil means success.
+func (s *Server) run(c *cellRun, code string) *session.Report {
+	if strings.TrimSpace(code) == "" {
+		return nil
+	}
+	s.serial++
+	n := s.serial
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c.ctx = s.withProgress(ctx, n)
+	s.current.set(cancel)
+	defer s.current.set(nil)
+	s.out.begin(n, c)
+	s.session.SetLabel(n, fmt.Sprintf("cell %d", c.count))
+	rt.Start(n)
+	ready, err := s.session.Prepare(n, code)
+	if err == nil {
+		err = s.session.Run(ctx, ready)
+	}
+	s.out.sync()
+	if err == nil {
+		return nil
+	}
+	rep := s.session.Report(err)
+	return &rep
+}
+
+// expressions evaluates the user_expressions of a request after its cell has succeeded.
+func (s *Server) expressions(c *cellRun, exprs map[string]string) map[string]any {
+	out := map[string]any{}
+	for name, code := range exprs {
+		sub := *c
+		sub.silent = true
+		var shown []rt.Shown
+		sub.capture = func(vs []rt.Shown) { shown = vs }
+		if rep := s.run(&sub, code); rep != nil {
+			out[name] = map[string]any{"status": "error", "ename": rep.Name, "evalue": rep.Value, "traceback": rep.Traceback}
+			continue
+		}
+		data := map[string]any{}
+		if len(shown) > 0 {
+			data = mime.Of(shown)
+		}
+		out[name] = map[string]any{"status": "ok", "data": data, "metadata": map[string]any{}}
+	}
+	return out
+}

@@ -1,0 +1,501 @@
+// Package session keeps what the cells of a notebook have declared, and runs new cells against it.
+package session
+
+import (
+	"context"
+	"fmt"
+	"go/ast"
+	"go/token"
+	"go/types"
+	"sort"
+	"strings"
+	"sync"
+
+	"gobayes/kernel/internal/cell"
+	"gobayes/kernel/internal/check"
+	"gobayes/kernel/internal/engine"
+	"gobayes/kernel/internal/exports"
+	"gobayes/kernel/internal/lower"
+)
+
+// Session is the state of a notebook. Prepare and Run belong to one goroutine; Lookup, Names and Text may be called from
+// any, also while a cell runs.
+type Session struct {
+	im     *exports.Importer
+	low    *lower.Lowerer
+	engine *engine.Engine
+
+	mu      sync.Mutex // guards what follows against readers
+	live    map[string]types.Object
+	imports map[string]string
+	decls   map[string]*declared
+	texts   map[string]string // of each cell, by name
+	labels  map[int]string
+	last    string // name of the cell that was prepared last
+}
+
+// declared is a function, method ("T.M"), type or constant, and the objects of the session that it uses.
+type declared struct {
+	name string
+	unit cell.Unit
+	uses map[types.Object]bool
+}
+
+// New returns an empty session. args are what os.Args holds.
+func New(args []string) *Session {
+	im := exports.New(token.NewFileSet())
+	return &Session{
+		im: im, low: lower.New(im, engine.Bound), engine: engine.New(args),
+		live: map[string]types.Object{}, imports: map[string]string{}, decls: map[string]*declared{}, texts: map[string]string{}, labels: map[int]string{},
+	}
+}
+
+// Ready is a cell that has been checked, lowered and loaded, but has not run.
+type Ready struct {
+	cell int
+	runs []string
+}
+
+// Prepare checks the n-th cell and loads its declarations; nothing of it runs. The error is a check.Errors, a
+// scanner.ErrorList, or says what the interpreter refused; then the session is as it was.
+func (s *Session) Prepare(n int, src string) (*Ready, error) {
+	name := cell.Name(n)
+	s.mu.Lock()
+	s.texts[name], s.last = src, name
+	s.mu.Unlock()
+	units, err := cell.Split(name, src)
+	if err != nil {
+		return nil, err
+	}
+	ready := &Ready{cell: n}
+	d := &draft{s: s, live: map[string]types.Object{}, imports: map[string]string{}, decls: map[string]*declared{}}
+	parts := split(units, func(name string) bool { return s.live[name] != nil })
+	for i, part := range parts {
+		run, err := d.part(n, name, fmt.Sprintf("cell_%d_%d", n, i), part, i == len(parts)-1)
+		if err != nil {
+			return nil, err
+		}
+		ready.runs = append(ready.runs, run)
+	}
+	d.commit()
+	return ready, nil
+}
+
+// Run runs a prepared cell. It returns ctx's error if that ends first, a *engine.Panic, or nil.
+func (s *Session) Run(ctx context.Context, r *Ready) error {
+	for _, fn := range r.runs {
+		if err := s.engine.Run(ctx, r.cell, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Label is the name of a cell that users see.
+func (s *Session) Label(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l, ok := s.labels[cell.Number(name)]; ok {
+		return l
+	}
+	return strings.Replace(name, "_", " ", 1)
+}
+
+// Lookup returns the session's object of that name, or nil.
+func (s *Session) Lookup(name string) types.Object {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live[name]
+}
+
+// Names lists the names that the session has declared, sorted.
+func (s *Session) Names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ns := make([]string, 0, len(s.live))
+	for n := range s.live {
+		ns = append(ns, n)
+	}
+	sort.Strings(ns)
+	return ns
+}
+
+// ImportPath returns the import path that a package name stands for in the next cell.
+func (s *Session) ImportPath(name string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p, ok := s.imports[name]; ok {
+		return p, true
+	}
+	p, ok := packages[name]
+	return p, ok
+}
+
+// PackageNames lists the names of packages that need no import line.
+func PackageNames() []string {
+	ns := make([]string, 0, len(packages))
+	for n := range packages {
+		ns = append(ns, n)
+	}
+	sort.Strings(ns)
+	return ns
+}
+
+// draft is what a cell declares, part by part, before all of it is known to be good.
+type draft struct {
+	s       *Session
+	live    map[string]types.Object
+	imports map[string]string
+	decls   map[string]*declared
+	dropped []string
+}
+
+func (d *draft) lookup(name string) types.Object {
+	if o, ok := d.live[name]; ok {
+		return o
+	}
+	if o, ok := d.s.live[name]; ok {
+		return o
+	}
+	if name == "ctx" {
+		return d.s.context()
+	}
+	return nil
+}
+
+// context makes the predeclared ctx, when a cell first names it.
+func (s *Session) context() types.Object {
+	p, err := s.im.Import("context")
+	if err != nil {
+		return nil
+	}
+	pkg := types.NewPackage("main", "main")
+	v := types.NewVar(token.NoPos, pkg, "ctx", p.Scope().Lookup("Context").Type())
+	pkg.Scope().Insert(v)
+	s.low.Context(v)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live["ctx"] = v
+	return v
+}
+
+func (d *draft) importPath(name string) (string, bool) {
+	for _, m := range []map[string]string{d.imports, d.s.imports, packages} {
+		if p, ok := m[name]; ok {
+			return p, true
+		}
+	}
+	return "", false
+}
+
+// all iterates over the declarations of the session as the draft sees them.
+func (d *draft) all() map[string]*declared {
+	m := map[string]*declared{}
+	for k, v := range d.s.decls {
+		m[k] = v
+	}
+	for k, v := range d.decls {
+		m[k] = v
+	}
+	for _, k := range d.dropped {
+		if d.decls[k] == nil {
+			delete(m, k)
+		}
+	}
+	return m
+}
+
+// part checks, lowers and loads one part of a cell. Declarations that use something it redefines are declared again.
+func (d *draft) part(n int, name, fn string, units []cell.Unit, last bool) (run string, err error) {
+	own := map[string]*declared{}
+	var changed []string
+	for _, u := range units {
+		for _, n := range names(u) {
+			own[n] = &declared{name: n, unit: u}
+			changed = append(changed, n)
+		}
+	}
+	again := map[string]*declared{}
+	d.dependents(own, again, changed)
+	var c *check.Cell
+	for {
+		c, err = check.Check(d.s.im, check.Input{
+			Name: name, Func: fn, Units: units, Redeclare: unitsOf(again), Last: last, Live: d.lookup, Imports: d.importPath,
+		})
+		if err != nil {
+			return "", err
+		}
+		before := len(again)
+		d.dependents(own, again, d.retyped(c))
+		if len(again) == before {
+			break
+		}
+	}
+	scope := c.Types.Scope()
+	for _, n := range c.Own {
+		v, isVar := scope.Lookup(n).(*types.Var)
+		if old, ok := d.lookup(n).(*types.Var); isVar && ok && old != d.s.live["ctx"] && types.Identical(old.Type(), v.Type()) {
+			d.s.low.SameStorage(v, old)
+		}
+	}
+	p, err := d.s.low.Cell(c, n)
+	if err != nil {
+		return "", err
+	}
+	if err := d.s.engine.Load(p.Imports, p.Source); err != nil {
+		d.s.low.Rollback()
+		return "", err
+	}
+	d.record(c, own, again)
+	return p.Run, nil
+}
+
+// retyped lists the variables that c declares with another type than they had.
+func (d *draft) retyped(c *check.Cell) []string {
+	var names []string
+	for _, n := range c.Own {
+		v, ok := c.Types.Scope().Lookup(n).(*types.Var)
+		if !ok {
+			continue
+		}
+		old := d.lookup(n)
+		if old == nil {
+			continue
+		}
+		if _, wasVar := old.(*types.Var); !wasVar || !types.Identical(old.Type(), v.Type()) {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+// dependents adds to again the declarations that use one of the changed names, directly or not, and what must come with
+// them: a type with all its methods.
+func (d *draft) dependents(own, again map[string]*declared, changed []string) {
+	all := d.all()
+	var keys []string
+	for k := range all {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	done := map[string]bool{}
+	for len(changed) > 0 {
+		name := changed[0]
+		changed = changed[1:]
+		if t, _, isMethod := strings.Cut(name, "."); isMethod {
+			if own[t] == nil && again[t] == nil && all[t] != nil { // a method for an earlier type: the type comes anew
+				again[t] = all[t]
+				for _, k := range keys {
+					if strings.HasPrefix(k, t+".") && own[k] == nil {
+						again[k] = all[k]
+					}
+				}
+			}
+			name = t
+		}
+		if done[name] {
+			continue
+		}
+		done[name] = true
+		old := d.lookup(name)
+		if old == nil {
+			continue
+		}
+		for _, k := range keys {
+			if own[k] != nil || again[k] != nil || !all[k].uses[old] {
+				continue
+			}
+			t, _, isMethod := strings.Cut(k, ".")
+			if isMethod && own[t] != nil { // methods of a type that the cell itself redefines go with the old type
+				continue
+			}
+			again[k] = all[k]
+			changed = append(changed, k)
+			if isMethod && again[t] == nil {
+				again[t] = all[t]
+				changed = append(changed, t)
+			}
+			for _, m := range keys {
+				if strings.HasPrefix(m, t+".") && own[m] == nil && again[m] == nil && again[t] != nil {
+					again[m] = all[m]
+				}
+			}
+		}
+	}
+}
+
+// record keeps what the part declared, with the objects that each declaration uses.
+func (d *draft) record(c *check.Cell, own, again map[string]*declared) {
+	scope := c.Types.Scope()
+	before := d.all()
+	for _, n := range c.Own {
+		o := scope.Lookup(n)
+		if v, ok := o.(*types.Var); ok {
+			if old, ok := d.lookup(n).(*types.Var); ok && old != d.s.live["ctx"] && types.Identical(old.Type(), v.Type()) {
+				continue // it lives in the old variable
+			}
+		}
+		d.live[n] = o
+		if own[n] == nil && again[n] == nil {
+			d.dropped = append(d.dropped, n)
+		}
+		if tn, ok := o.(*types.TypeName); ok && own[tn.Name()] != nil {
+			for k := range before {
+				if strings.HasPrefix(k, n+".") && own[k] == nil {
+					d.dropped = append(d.dropped, k)
+				}
+			}
+		}
+	}
+	for n, p := range c.Imports {
+		d.imports[n] = p
+		d.live[n] = nil // the import takes the name back from a variable
+	}
+	for _, n := range c.Own {
+		if _, ok := c.Imports[n]; ok {
+			d.live[n] = scope.Lookup(n)
+		}
+	}
+	uses := usesOf(c)
+	for _, m := range []map[string]*declared{own, again} {
+		for k, e := range m {
+			if u, ok := uses[k]; ok {
+				d.decls[k] = &declared{name: k, unit: e.unit, uses: u}
+			}
+		}
+	}
+}
+
+func (d *draft) commit() {
+	s := d.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range d.dropped {
+		delete(s.decls, k)
+	}
+	for k, v := range d.decls {
+		s.decls[k] = v
+	}
+	for k, v := range d.imports {
+		s.imports[k] = v
+	}
+	for k, v := range d.live {
+		if v == nil {
+			delete(s.live, k)
+		} else if !strings.HasSuffix(k, hidden) {
+			s.live[k] = v
+		}
+	}
+}
+
+// names lists what a declaration declares; methods as "T.M".
+func names(u cell.Unit) []string {
+	switch d := u.Decl.(type) {
+	case *ast.FuncDecl:
+		if d.Recv == nil {
+			return []string{d.Name.Name}
+		}
+		return []string{receiver(d) + "." + d.Name.Name}
+	case *ast.GenDecl:
+		if u.Kind != cell.Type {
+			return nil
+		}
+		return specNames(d)
+	}
+	return nil
+}
+
+func specNames(d *ast.GenDecl) []string {
+	var ns []string
+	for _, s := range d.Specs {
+		switch s := s.(type) {
+		case *ast.TypeSpec:
+			ns = append(ns, s.Name.Name)
+		case *ast.ValueSpec:
+			for _, n := range s.Names {
+				ns = append(ns, n.Name)
+			}
+		}
+	}
+	return ns
+}
+
+func receiver(d *ast.FuncDecl) string {
+	t := d.Recv.List[0].Type
+	for {
+		switch x := t.(type) {
+		case *ast.StarExpr:
+			t = x.X
+		case *ast.IndexExpr:
+			t = x.X
+		case *ast.IndexListExpr:
+			t = x.X
+		case *ast.ParenExpr:
+			t = x.X
+		case *ast.Ident:
+			return x.Name
+		default:
+			return ""
+		}
+	}
+}
+
+// unitsOf lists the declarations' units once each, in a fixed order.
+func unitsOf(m map[string]*declared) []cell.Unit {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	type place struct {
+		cell         string
+		line, column int
+	}
+	seen := map[place]bool{}
+	var us []cell.Unit
+	for _, k := range keys {
+		u := m[k].unit
+		if p := (place{u.Cell, u.Line, u.Column}); !seen[p] {
+			seen[p] = true
+			us = append(us, u)
+		}
+	}
+	return us
+}
+
+// usesOf maps each function, method, type and constant of a checked cell to the session's objects that it mentions.
+func usesOf(c *check.Cell) map[string]map[types.Object]bool {
+	out := map[string]map[types.Object]bool{}
+	note := func(name string, n ast.Node) {
+		uses := map[types.Object]bool{}
+		ast.Inspect(n, func(n ast.Node) bool {
+			if id, ok := n.(*ast.Ident); ok {
+				if o := c.Info.Uses[id]; o != nil && o.Pkg() != nil && o.Pkg().Path() == "main" && o.Parent() == o.Pkg().Scope() {
+					uses[o] = true
+				}
+			}
+			return true
+		})
+		out[name] = uses
+	}
+	for _, d := range c.Files[0].Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			if d == c.Func {
+				continue
+			}
+			n := d.Name.Name
+			if d.Recv != nil {
+				n = receiver(d) + "." + n
+			}
+			note(n, d)
+		case *ast.GenDecl:
+			if d.Tok == token.TYPE || d.Tok == token.CONST {
+				for _, n := range specNames(d) {
+					note(n, d)
+				}
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,92 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"gobayes/kernel/internal/rt"
+)
+
+// host collects what cells say.
+type host struct {
+	mu    sync.Mutex
+	ctx   context.Context
+	shown string
+	out   strings.Builder
+	panic any
+}
+
+func (h *host) Write(_ int, _ string, p []byte) { h.mu.Lock(); defer h.mu.Unlock(); h.out.Write(p) }
+func (h *host) Show(_ int, vs []rt.Shown) {
+	var ss []string
+	for _, v := range vs {
+		ss = append(ss, fmt.Sprintf("%+v", v.Value))
+	}
+	h.shown = strings.Join(ss, ", ")
+}
+func (h *host) Publish(int, rt.Display)     {}
+func (h *host) Clear(int, bool)             {}
+func (h *host) GoroutinePanic(_ int, v any) { h.mu.Lock(); defer h.mu.Unlock(); h.panic = v }
+func (h *host) Stdin(int) io.Reader         { return strings.NewReader("") }
+func (h *host) Context(int) context.Context { return h.ctx }
+
+// notebook runs cells one after the other.
+type notebook struct {
+	s *Session
+	h *host
+	n int
+}
+
+func newNotebook() *notebook {
+	h := &host{ctx: context.Background()}
+	rt.SetHost(h)
+	return &notebook{s: New(nil), h: h}
+}
+
+func (b *notebook) run(src string, limit time.Duration) (string, error) {
+	b.n++
+	b.h.shown = ""
+	r, err := b.s.Prepare(b.n, src)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	b.h.ctx = ctx
+	rt.Start(b.n)
+	err = b.s.Run(ctx, r)
+	return b.h.shown, err
+}
+
+// TestHabits runs what people do in notebooks; the expected display of the last cell stands after >>>.
+func TestHabits(t *testing.T) {
+	text, err := os.ReadFile("testdata/habits.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range strings.Split(string(text), "=== ")[1:] {
+		name, rest, _ := strings.Cut(row, "\n")
+		body, want, _ := strings.Cut(rest, ">>> ")
+		t.Run(name, func(t *testing.T) {
+			nb := newNotebook()
+			var got string
+			var err error
+			for _, c := range strings.Split(strings.TrimSpace(body), "\n---\n") {
+				limit := 10 * time.Second
+				if rest, ok := strings.CutPrefix(c, "!interrupt "); ok {
+					c, limit = rest, 200*time.Millisecond
+				}
+				got, err = nb.run(c, limit)
+			}
+			if got != strings.TrimSpace(want) {
+				t.Errorf("got %q (error %v), want %q", got, err, strings.TrimSpace(want))
+			}
+		})
+	}
+}
