@@ -20,6 +20,9 @@ type Input struct {
 	Name  string // file name in positions, cell.Name
 	Func  string // name of the function that will run the statements
 	Units []cell.Unit
+	// Program says that the cell is a Go file with a package clause: its variables are initialised in the order of their
+	// dependencies, and its init functions run before the statements.
+	Program bool
 	// Last says that the cell ends with these units: the value of a final expression is shown.
 	Last bool
 	// Redeclare holds declarations of earlier cells that use something this cell redefines.
@@ -33,6 +36,7 @@ type Input struct {
 // Step is one thing that the cell does when it runs. One field is set.
 type Step struct {
 	Vars *ast.ValueSpec // declare and assign variables of the session
+	Init *ast.FuncDecl  // call an init function of a program
 	Stmt ast.Stmt
 	Expr ast.Expr // evaluate; Shown says what becomes of the value
 
@@ -115,6 +119,9 @@ func Check(im *exports.Importer, in Input) (*Cell, error) {
 		return nil, errs
 	}
 	c.Package = &exports.Package{Types: pkg, Info: info, Files: []*ast.File{f}}
+	if in.Program {
+		b.programOrder(f)
+	}
 	b.errRule()
 	return c, nil
 }
@@ -203,7 +210,7 @@ func (b *builder) decl(u cell.Unit) {
 	b.decls.WriteString(cell.Position(u.Cell, u.Line, u.Column) + u.Text + "\n")
 	switch d := u.Decl.(type) {
 	case *ast.FuncDecl:
-		if d.Recv == nil {
+		if d.Recv == nil && d.Name.Name != "init" {
 			b.declare(d.Name.Name)
 		}
 	case *ast.GenDecl:
@@ -327,6 +334,36 @@ func (b *builder) steps(f *ast.File) map[token.Pos]bool {
 	return values
 }
 
+// programOrder puts the variables of a program in the order of initialisation, its init functions after them, and the
+// statements last.
+func (b *builder) programOrder(f *ast.File) {
+	place := map[types.Object]int{}
+	for i, in := range b.cell.Info.InitOrder {
+		for _, v := range in.Lhs {
+			place[v] = i + 1
+		}
+	}
+	for _, d := range f.Decls {
+		if fd, ok := d.(*ast.FuncDecl); ok && fd.Recv == nil && fd.Name.Name == "init" {
+			b.cell.Steps = append(b.cell.Steps, Step{Init: fd, Pos: fd.Pos()})
+		}
+	}
+	rank := func(s Step) int {
+		switch {
+		case s.Init != nil:
+			return len(place) + 1
+		case s.Vars == nil:
+			return len(place) + 2
+		}
+		n := 0 // without a value
+		for _, name := range s.Vars.Names {
+			n = max(n, place[b.cell.Info.Defs[name]])
+		}
+		return n
+	}
+	sort.SliceStable(b.cell.Steps, func(i, j int) bool { return rank(b.cell.Steps[i]) < rank(b.cell.Steps[j]) })
+}
+
 // errRule marks the steps after which a non-nil err stops the cell: those that assign a variable err of type error,
 // unless the next step is an if that tests err, or the value is an error made on the spot (errors.New, fmt.Errorf).
 func (b *builder) errRule() {
@@ -344,6 +381,9 @@ func (b *builder) errRule() {
 }
 
 func (b *builder) assignsErr(s Step) types.Object {
+	if b.in.Program {
+		return nil // a program handles its errors itself
+	}
 	if s.Vars != nil {
 		if len(s.Vars.Values) > 0 {
 			for _, n := range s.Vars.Names {

@@ -191,6 +191,10 @@ func TestRunCommand(t *testing.T) {
 	if _, _, code := run(prog, "--", "x", "y"); code != 7 {
 		t.Errorf("status %d, want 7", code)
 	}
+	order := write("order.go", "package main\n\nimport \"fmt\"\n\nvar a = b + 1\nvar b = f()\n\nfunc f() int { return 40 }\n\nfunc init() { a++ }\nfunc init() { fmt.Println(\"init\", a) }\n\nfunc main() { fmt.Println(\"main\", a) }\n")
+	if out, errs, code := run(order); out != "init 42\nmain 42\n" || code != 0 {
+		t.Errorf("printed %q, %q, status %d", out, errs, code)
+	}
 	bad := write("b.go", "package main\n\nfunc main() {\n\tvar x int = \"s\"\n}\n")
 	if _, errs, code := run(bad); code != 1 || !strings.Contains(errs, "cell 1:4:14") {
 		t.Errorf("printed %q, status %d", errs, code)

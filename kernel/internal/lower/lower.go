@@ -207,6 +207,8 @@ func (l *Lowerer) run(c *check.Cell) string {
 		switch {
 		case s.Vars != nil:
 			e.vars(w, s.Vars)
+		case s.Init != nil:
+			w.f("%s()", l.fnName(c.Info.Defs[s.Init.Name].(*types.Func), nil))
 		case s.Stmt != nil:
 			e.stmt(w, s.Stmt, "")
 		default:

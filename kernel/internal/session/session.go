@@ -69,7 +69,11 @@ func (s *Session) Prepare(n int, src string) (*Ready, error) {
 	}
 	ready := &Ready{cell: n}
 	d := &draft{s: s, live: map[string]types.Object{}, imports: map[string]string{}, decls: map[string]*declared{}}
-	parts := split(units, func(name string) bool { return s.live[name] != nil })
+	parts := [][]cell.Unit{units}
+	d.program = len(units) > 0 && units[0].Kind == cell.Import && units[0].Decl == nil // a package clause
+	if !d.program {
+		parts = split(units, func(name string) bool { return s.live[name] != nil })
+	}
 	for i, part := range parts {
 		run, err := d.part(n, name, fmt.Sprintf("cell_%d_%d", n, i), part, i == len(parts)-1)
 		if err != nil {
@@ -144,6 +148,7 @@ func PackageNames() []string {
 // draft is what a cell declares, part by part, before all of it is known to be good.
 type draft struct {
 	s       *Session
+	program bool // the cell is a Go file
 	live    map[string]types.Object
 	imports map[string]string
 	decls   map[string]*declared
@@ -220,7 +225,7 @@ func (d *draft) part(n int, name, fn string, units []cell.Unit, last bool) (run 
 	var c *check.Cell
 	for {
 		c, err = check.Check(d.s.im, check.Input{
-			Name: name, Func: fn, Units: units, Redeclare: unitsOf(again), Last: last, Live: d.lookup, Imports: d.importPath,
+			Name: name, Func: fn, Units: units, Redeclare: unitsOf(again), Program: d.program, Last: last, Live: d.lookup, Imports: d.importPath,
 		})
 		if err != nil {
 			return "", err
