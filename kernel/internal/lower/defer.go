@@ -10,8 +10,7 @@ func (e *fnEnv) goStmt(w *writer, call *ast.CallExpr) {
 	l := e.l
 	rt := l.imp(rtPath)
 	fn, args := e.hoistCall(w, call)
-	c := l.fresh("c")
-	w.f("%s := %s.Cell()\ngo func() {\n%s.Begin(%s)\ndefer func() { if r := recover(); r != nil { %s.GoPanic(r) }; %s.End() }()\n%s(%s)\n}()", c, rt, rt, c, rt, rt, fn, strings.Join(args, ", "))
+	w.f("go func() {\ndefer func() { if r := recover(); r != nil { %s.GoPanic(r) } }()\n%s(%s)\n}()", rt, fn, strings.Join(args, ", "))
 }
 
 func (e *fnEnv) hoistCall(w *writer, c *ast.CallExpr) (string, []string) {

@@ -176,7 +176,7 @@ func (l *Lowerer) Cell(c *check.Cell, n int) (p Program, err error) {
 	b.Write(l.types.Bytes())
 	b.Write(l.globals.Bytes())
 	b.Write(l.funcs.Bytes())
-	fmt.Fprintf(&b, "func %s() {\n%s.Begin(%d)\ndefer %s.End()\n%s%s%s%s}\n", p.Run, rt, n, rt, l.tdMake.String(), l.tdInit.String(), l.initBuf.String(), body)
+	fmt.Fprintf(&b, "func %s() {\n%s.Begin(%d)\n%s%s%s%s}\n", p.Run, rt, n, l.tdMake.String(), l.tdInit.String(), l.initBuf.String(), body)
 	p.Source = b.String()
 	return p, nil
 }

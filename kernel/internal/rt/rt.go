@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/pprof"
+	"strconv"
 	"sync"
 	"time"
+	"unsafe"
 )
 
 // Host receives what running cells say. One host is active at a time; see SetHost.
@@ -43,10 +46,11 @@ type Display struct {
 }
 
 var (
-	mu         sync.RWMutex
-	host       Host
-	current    int // the cell that is running, or ran last
-	goroutines = map[uint64]int{}
+	mu      sync.RWMutex
+	host    Host
+	current int                        // the cell that is running, or ran last
+	cells   = map[unsafe.Pointer]int{} // by the label of their goroutines
+	labels  = map[int]context.Context{}
 )
 
 // SetHost makes h the receiver of everything that cells say.
@@ -56,17 +60,20 @@ func SetHost(h Host) {
 	host = h
 }
 
-// HostOf returns the host and the cell of the calling goroutine: the cell that started it, else the one that runs.
-// ok is false in a program without a session.
+// HostOf returns the host and the cell of the calling goroutine: the cell that started it, directly or not, else the one
+// that runs. ok is false in a program without a session.
 func HostOf() (h Host, cell int, ok bool) {
-	id := goid()
 	mu.RLock()
 	defer mu.RUnlock()
-	cell, known := goroutines[id]
-	if !known {
-		cell = current
+	return host, cellOf(), host != nil
+}
+
+// cellOf is the cell of the calling goroutine; mu is held.
+func cellOf() int {
+	if c, ok := cells[label()]; ok {
+		return c
 	}
-	return host, cell, host != nil
+	return current
 }
 
 // abandoned are the cells that were interrupted and whose code may not have noticed yet.
@@ -99,18 +106,22 @@ func Sleep(d time.Duration) {
 }
 
 func abandonedCell() bool {
-	_, c, _ := HostOf()
 	mu.RLock()
 	defer mu.RUnlock()
-	return abandoned[c]
+	return abandoned[cellOf()]
 }
 
-// Begin ties the calling goroutine to a cell until End.
+// Begin ties the calling goroutine, and those that it will start, to a cell.
 func Begin(cell int) {
-	id := goid()
 	mu.Lock()
 	defer mu.Unlock()
-	goroutines[id] = cell
+	ctx, ok := labels[cell]
+	if !ok {
+		ctx = pprof.WithLabels(context.Background(), pprof.Labels("cell", strconv.Itoa(cell)))
+		labels[cell] = ctx
+	}
+	pprof.SetGoroutineLabels(ctx)
+	cells[label()] = cell
 }
 
 // Start makes cell the current one: the cell of goroutines that are not known.
@@ -125,20 +136,6 @@ func Current() int {
 	mu.RLock()
 	defer mu.RUnlock()
 	return current
-}
-
-// End unties the calling goroutine.
-func End() {
-	id := goid()
-	mu.Lock()
-	defer mu.Unlock()
-	delete(goroutines, id)
-}
-
-// Cell is the cell of the calling goroutine.
-func Cell() int {
-	_, c, _ := HostOf()
-	return c
 }
 
 // Context is the cell's context: what the predeclared ctx means.
