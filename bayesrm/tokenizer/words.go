@@ -3,8 +3,9 @@ package tokenizer
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
+
+	"gobayes/bayesrm/safetensors"
 )
 
 // Words is a word-level vocabulary: text is cut at white space.
@@ -83,8 +84,5 @@ func (t *Words) Save(path string) error {
 	if err != nil {
 		return fmt.Errorf("tokenizer: save %s: %w", path, err)
 	}
-	if err := os.WriteFile(path, append(b, '\n'), 0o644); err != nil {
-		return fmt.Errorf("tokenizer: save: %w", err)
-	}
-	return nil
+	return safetensors.WriteFile(path, append(b, '\n'))
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 )
 
+// define lowers var a, b = x, y and the all-new form of :=.
 func (e *fnEnv) define(w *writer, names []*ast.Ident, values []ast.Expr) {
 	l := e.l
 	if len(values) == 1 && len(names) > 1 {
@@ -212,6 +213,7 @@ func (e *fnEnv) varName(o types.Object) string {
 	return e.local(o)
 }
 
+// lhsOperand hoists index and pointer operands of a left-hand side so a parallel assignment keeps the spec order.
 func (e *fnEnv) lhsOperand(w *writer, x ast.Expr) string {
 	switch x := ast.Unparen(x).(type) {
 	case *ast.Ident:
@@ -255,10 +257,7 @@ func (e *fnEnv) lhsOperand(w *writer, x ast.Expr) string {
 			}
 		}
 		t := e.typeOf(x.X)
-		pkg := e.pkg
-		if so := e.info.Uses[x.Sel]; so != nil && so.Pkg() != nil {
-			pkg = so.Pkg()
-		}
+		pkg := e.packageOf(x.Sel)
 		if _, ok := under(t).(*types.Pointer); ok {
 			p := e.l.fresh("p")
 			w.f("%s := %s", p, e.expr(x.X))

@@ -202,6 +202,7 @@ func calleeObj(info *types.Info, f ast.Expr) types.Object {
 	return nil
 }
 
+// direct: f names a declared function (an instance included), not a function value.
 func (e *fnEnv) direct(f ast.Expr) bool {
 	switch f := ast.Unparen(f).(type) {
 	case *ast.IndexExpr:
@@ -235,6 +236,7 @@ func hasDefer(b *ast.BlockStmt) bool {
 	return r
 }
 
+// stdCall lowers calls whose compiled body needs the interpreted types' names.
 func (e *fnEnv) stdCall(x *ast.CallExpr, sig *types.Signature) (string, bool) {
 	o, ok := calleeObj(e.info, x.Fun).(*types.Func)
 	if !ok || o.Pkg() == nil || o.Type().(*types.Signature).Recv() != nil {
@@ -295,6 +297,7 @@ func (e *fnEnv) stdCall(x *ast.CallExpr, sig *types.Signature) (string, bool) {
 	return "", false
 }
 
+// spellable reports whether the interpreter can name t.
 func (l *Lowerer) spellable(t types.Type) bool {
 	switch t := types.Unalias(t).(type) {
 	case *types.Named:

@@ -88,6 +88,7 @@ func floatLit(v constant.Value) string {
 	return s
 }
 
+// exprTo lowers x for assignment to a location of type to.
 func (e *fnEnv) exprTo(x ast.Expr, to types.Type) string {
 	tv := e.info.Types[x]
 	to = e.sb.apply(to)
@@ -112,6 +113,8 @@ func (e *fnEnv) exprTo(x ast.Expr, to types.Type) string {
 	return e.wrapIface(e.expr(x), e.typeOf(x), to)
 }
 
+// stdStream: os.Stdin, os.Stdout and os.Stderr, where a reader or writer is wanted, are the streams of the calling
+// goroutine's cell.
 func (e *fnEnv) stdStream(x ast.Expr) string {
 	s, ok := ast.Unparen(x).(*ast.SelectorExpr)
 	if !ok {
@@ -130,6 +133,7 @@ func (e *fnEnv) stdStream(x ast.Expr) string {
 
 func hasTP(t types.Type) bool { _, ok := types.Unalias(t).(*types.TypeParam); return ok }
 
+// wrapIface: hook for making interface conversions explicit.
 func (e *fnEnv) wrapIface(s string, from, to types.Type) string {
 	return e.l.convert(s, from, e.sb.apply(to))
 }

@@ -13,6 +13,7 @@ func (e *fnEnv) goStmt(w *writer, call *ast.CallExpr) {
 	w.f("go func() {\ndefer func() { if r := recover(); r != nil { %s.GoPanic(r) } }()\n%s(%s)\n}()", rt, fn, strings.Join(args, ", "))
 }
 
+// hoistCall evaluates the function value and the arguments of a go/defer call now, in fresh scope variables.
 func (e *fnEnv) hoistCall(w *writer, c *ast.CallExpr) (string, []string) {
 	l := e.l
 	ftv := e.info.Types[c.Fun]

@@ -11,23 +11,27 @@ import (
 	"gobayes/kernel/internal/cell"
 )
 
+// target is what break and continue can leave.
 type target struct {
 	label string
 	kind  string // loop switch select rangefunc
 	rf    *rfCtx
 }
 
+// rfCtx is a range over a function: its body is a function literal, and what leaves it goes through a state variable.
 type rfCtx struct {
 	st    string
 	codes []rfCode
 	fn    *fnEnv
 }
 
+// rfCode is a value of that variable and what follows the call for it.
 type rfCode struct {
 	kind, label string
 	code        int
 }
 
+// fnEnv is the function that is being lowered.
 type fnEnv struct {
 	l        *Lowerer
 	sb       subst
@@ -42,12 +46,12 @@ type fnEnv struct {
 	retVars  []string
 	decl     ast.Node
 	labels   map[string]string
-	parent   *fnEnv
 	resLocal bool
 	calling  bool
 	prologue string
 }
 
+// declares reports whether o is declared inside the function.
 func (e *fnEnv) declares(o types.Object) bool {
 	return e.decl != nil && o.Pos() >= e.decl.Pos() && o.Pos() <= e.decl.End()
 }
@@ -56,6 +60,7 @@ func (l *Lowerer) newEnv(p *types.Package) *fnEnv {
 	return &fnEnv{l: l, info: l.pkg(p).Info, pkg: p, names: map[types.Object]string{}, labels: map[string]string{}}
 }
 
+// emitFn emits a queued function; methods take their receiver as the first parameter.
 func (l *Lowerer) emitFn(f *fnInst) {
 	if f.decl.Body == nil {
 		panic(l.errf(f.decl.Pos(), "function without body"))
@@ -97,11 +102,12 @@ func (l *Lowerer) emitFn(f *fnInst) {
 	hdr += f.name + ps
 	w.f("%s {", hdr)
 	w.WriteString(e.prologue)
-	e.body(w, f.decl.Body)
+	e.stmts(w, f.decl.Body.List)
 	w.f("}")
 	l.funcs.WriteString(w.String())
 }
 
+// funcSig writes parameters with local names (blank ones get names).
 func (e *fnEnv) funcSig(sig *types.Signature) string {
 	var b strings.Builder
 	b.WriteString("(")
@@ -148,6 +154,7 @@ func (e *fnEnv) funcSig(sig *types.Signature) string {
 	return b.String()
 }
 
+// local returns the unique name of a local variable.
 func (e *fnEnv) local(o types.Object) string {
 	if s, ok := e.names[o]; ok {
 		return s
@@ -161,11 +168,13 @@ func (e *fnEnv) local(o types.Object) string {
 	return s
 }
 
+// writer collects emitted code. With noLines it leaves out line directives, for code that must stay on one line.
 type writer struct {
 	bytes.Buffer
 	noLines bool
 }
 
+// line says where the code that follows stands in its cell.
 func (e *fnEnv) line(w *writer, pos token.Pos) {
 	if w.noLines || !pos.IsValid() {
 		return
@@ -184,12 +193,7 @@ func (w *writer) f(s string, a ...any) {
 	w.WriteByte('\n')
 }
 
-func (e *fnEnv) body(w *writer, b *ast.BlockStmt) {
-	for _, s := range b.List {
-		e.stmt(w, s, "")
-	}
-}
-
+// typeOf is the type of x with the type arguments of the instance.
 func (e *fnEnv) typeOf(x ast.Expr) types.Type {
 	t := e.info.TypeOf(x)
 	if t == nil {
@@ -207,5 +211,3 @@ func isIface(t types.Type) bool {
 	_, ok := under(t).(*types.Interface)
 	return ok
 }
-
-// ---- expressions ----

@@ -9,20 +9,6 @@ import (
 	"strings"
 )
 
-// funcSig writes parameters with local names (blank ones get names).
-
-// writer collects emitted code. With noLines it leaves out line directives, for code that must stay on one line.
-
-// line says where the code that follows stands in its cell.
-
-// exprTo lowers x for assignment to a location of type to.
-
-// stdStream: os.Stdin, os.Stdout and os.Stderr, where a reader or writer is wanted, are the streams of the calling
-
-// goroutine's cell.
-
-// wrapIface: hook for making interface conversions explicit.
-
 func (e *fnEnv) exprs(xs []ast.Expr) []string {
 	var r []string
 	for _, x := range xs {
@@ -227,7 +213,6 @@ func (e *fnEnv) instance(id *ast.Ident, in types.Instance) string {
 }
 
 // funcValue spells a declared function used as a value: yaegi keeps bare names as nodes inside interfaces and fields.
-
 func (e *fnEnv) funcValue(name string, t types.Type) string {
 	sig, ok := under(t).(*types.Signature)
 	if e.calling || !ok {
@@ -280,8 +265,7 @@ func (e *fnEnv) ident(x *ast.Ident) string {
 	panic(l.errf(x.Pos(), "ident %s %T", x.Name, o))
 }
 
-// path emits the explicit field path of a selector and returns the object.
-
+// lookup finds the field or method that a selector names, through embedded fields.
 func (e *fnEnv) lookup(t types.Type, name string, pkg *types.Package) (types.Object, []int) {
 	o, ix, _ := types.LookupFieldOrMethod(t, true, pkg, name)
 	if o == nil {
@@ -290,6 +274,14 @@ func (e *fnEnv) lookup(t types.Type, name string, pkg *types.Package) (types.Obj
 		}
 	}
 	return o, ix
+}
+
+// packageOf is the package in which a selected name is looked up: its own, which counts for unexported names.
+func (e *fnEnv) packageOf(sel *ast.Ident) *types.Package {
+	if o := e.info.Uses[sel]; o != nil && o.Pkg() != nil {
+		return o.Pkg()
+	}
+	return e.pkg
 }
 
 func (e *fnEnv) selector(x *ast.SelectorExpr) string {
@@ -303,10 +295,7 @@ func (e *fnEnv) selector(x *ast.SelectorExpr) string {
 		}
 	}
 	tvx := e.info.Types[x.X]
-	pkg := e.pkg
-	if so := e.info.Uses[x.Sel]; so != nil && so.Pkg() != nil {
-		pkg = so.Pkg()
-	}
+	pkg := e.packageOf(x.Sel)
 	if tvx.IsType() { // method expression
 		rt := e.sb.apply(tvx.Type)
 		sig := e.typeOf(x).(*types.Signature)
@@ -357,7 +346,6 @@ func (e *fnEnv) method(x *ast.SelectorExpr, t types.Type, m *types.Func) mcall {
 }
 
 // recvType is the lowered type of the receiver argument.
-
 func (e *fnEnv) recvType(t types.Type, name string, pkg *types.Package) string {
 	o, ix, _ := types.LookupFieldOrMethod(t, true, pkg, name)
 	cur := t
@@ -424,9 +412,3 @@ func l2(e *fnEnv, x ast.Expr, t types.Type) string {
 	}
 	return e.exprTo(x, t)
 }
-
-// direct: f names a declared function (an instance included), not a function value.
-
-// stdCall lowers calls whose compiled body needs the interpreted types' names.
-
-// spellable reports whether the interpreter can name t.

@@ -481,11 +481,7 @@ func (e *fnEnv) methodSel(f *ast.SelectorExpr) (types.Type, *types.Func, bool) {
 		return nil, nil, false
 	}
 	t := e.typeOf(f.X)
-	pkg := e.pkg
-	if so := e.info.Uses[f.Sel]; so != nil && so.Pkg() != nil {
-		pkg = so.Pkg()
-	}
-	o, _ := e.lookup(t, f.Sel.Name, pkg)
+	o, _ := e.lookup(t, f.Sel.Name, e.packageOf(f.Sel))
 	m, ok := o.(*types.Func)
 	return t, m, ok
 }

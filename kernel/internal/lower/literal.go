@@ -78,7 +78,7 @@ func (e *fnEnv) compLit(x *ast.CompositeLit, hint types.Type) string {
 
 func (e *fnEnv) funcLit(x *ast.FuncLit) string {
 	sig := e.info.TypeOf(x).(*types.Signature)
-	sub := &fnEnv{l: e.l, sb: e.sb, instKey: e.instKey, info: e.info, pkg: e.pkg, names: e.names, labels: map[string]string{}, decl: e.decl, parent: e}
+	sub := &fnEnv{l: e.l, sb: e.sb, instKey: e.instKey, info: e.info, pkg: e.pkg, names: e.names, labels: map[string]string{}, decl: e.decl}
 	sub.sig = sig
 	save := e.l.env
 	e.l.env = sub
@@ -87,6 +87,6 @@ func (e *fnEnv) funcLit(x *ast.FuncLit) string {
 	sub.resLocal = !hasDefer(x.Body)
 	hdr := sub.funcSig(sig)
 	w.WriteString(sub.prologue)
-	sub.body(w, x.Body)
+	sub.stmts(w, x.Body.List)
 	return "func" + hdr + " {\n" + w.String() + "}"
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 )
 
+// captured reports whether any of the objects is used inside a function literal or has its address taken.
 func (e *fnEnv) captured(objs map[types.Object]bool, n ast.Node) bool {
 	found := false
 	var walk func(n ast.Node, in bool)
@@ -119,7 +120,7 @@ func (e *fnEnv) forStmt(w *writer, s *ast.ForStmt, label string) {
 		if s.Cond != nil {
 			w.f("if !%s { break }", e.postfixStr(nil, e.expr(s.Cond)))
 		}
-		e.block(w, s.Body)
+		e.stmts(w, s.Body.List)
 		w.f("}\n}")
 		return
 	}
@@ -150,7 +151,7 @@ func (e *fnEnv) forStmt(w *writer, s *ast.ForStmt, label string) {
 		lb()
 		w.f("for ; %s; %s {", cond, post)
 	}
-	e.block(w, s.Body)
+	e.stmts(w, s.Body.List)
 	w.f("}")
 	if s.Init != nil {
 		w.f("}")
@@ -198,7 +199,7 @@ func (e *fnEnv) rangeStmt(w *writer, s *ast.RangeStmt, label string) {
 			lb()
 			w.f("for %s := %s(0); %s < %s; %s++ {", i, ts, i, n, i)
 			bindTo(w, s.Key, i)
-			e.block(w, s.Body)
+			e.stmts(w, s.Body.List)
 			e.pop()
 			w.f("}")
 			return
@@ -218,7 +219,7 @@ func (e *fnEnv) rangeStmt(w *writer, s *ast.RangeStmt, label string) {
 			lb()
 			w.f("for %s := 0; %s < %d; %s++ {", i, i, at.Len(), i)
 			bindTo(w, s.Key, i)
-			e.block(w, s.Body)
+			e.stmts(w, s.Body.List)
 			w.f("}")
 			return
 		}
@@ -232,7 +233,7 @@ func (e *fnEnv) rangeStmt(w *writer, s *ast.RangeStmt, label string) {
 		lb()
 		w.f("for %s := 0; %s < %d; %s++ {", i, i, at.Len(), i)
 		bindTo(w, s.Key, i)
-		e.block(w, s.Body)
+		e.stmts(w, s.Body.List)
 		w.f("}")
 		return
 	}
@@ -249,7 +250,7 @@ func (e *fnEnv) rangeStmt(w *writer, s *ast.RangeStmt, label string) {
 		w.f("%s := rune(%s[%s])\n%s = 1\nif %s >= 128 { %s, %s = %s.DecodeRuneInString(string(%s[%s:])) }\n_ = %s", r, rx, i, n, r, r, n, l.imp("unicode/utf8"), rx, i, r)
 		bindTo(w, s.Key, i)
 		bindTo(w, s.Value, r)
-		e.block(w, s.Body)
+		e.stmts(w, s.Body.List)
 		w.f("}")
 		return
 	}
@@ -271,6 +272,6 @@ func (e *fnEnv) rangeStmt(w *writer, s *ast.RangeStmt, label string) {
 	}
 	bindTo(w, s.Key, k)
 	bindTo(w, s.Value, v)
-	e.block(w, s.Body)
+	e.stmts(w, s.Body.List)
 	w.f("}")
 }

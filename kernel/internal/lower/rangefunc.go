@@ -17,6 +17,7 @@ func crossedRF(ts []*target) []*target {
 	return r
 }
 
+// rfExit leaves range-over-func bodies up to target t.
 func (e *fnEnv) rfExit(w *writer, crossed []*target, t *target, cont bool) {
 	rfs := crossedRF(crossed)
 	outer := rfs[len(rfs)-1]
@@ -116,7 +117,7 @@ func (e *fnEnv) rangeFunc(w *writer, s *ast.RangeStmt, sig *types.Signature, lab
 		b()
 	}
 	inner := &writer{}
-	e.block(inner, s.Body)
+	e.stmts(inner, s.Body.List)
 	bw.WriteString(inner.String())
 	bw.f("return true")
 	e.rf = e.rf[:len(e.rf)-1]

@@ -11,8 +11,9 @@ func (e *fnEnv) push(t *target) { e.targets = append(e.targets, t) }
 
 func (e *fnEnv) pop() { e.targets = e.targets[:len(e.targets)-1] }
 
-func (e *fnEnv) block(w *writer, b *ast.BlockStmt) {
-	for _, s := range b.List {
+// stmts lowers a list of statements.
+func (e *fnEnv) stmts(w *writer, list []ast.Stmt) {
+	for _, s := range list {
 		e.stmt(w, s, "")
 	}
 }
@@ -40,7 +41,7 @@ func (e *fnEnv) stmt(w *writer, s ast.Stmt, label string) {
 	case nil, *ast.EmptyStmt:
 	case *ast.BlockStmt:
 		w.f("{")
-		e.block(w, s)
+		e.stmts(w, s.List)
 		w.f("}")
 	case *ast.ExprStmt:
 		x := e.expr(s.X)
@@ -124,9 +125,7 @@ func (e *fnEnv) stmt(w *writer, s ast.Stmt, label string) {
 				w.f("case %s:", strings.TrimSpace(sw.String()))
 				w.WriteString(pre.String())
 			}
-			for _, st := range cc.Body {
-				e.stmt(w, st, "")
-			}
+			e.stmts(w, cc.Body)
 		}
 		w.f("}")
 	case *ast.ForStmt:
@@ -162,12 +161,6 @@ func (e *fnEnv) stmt(w *writer, s ast.Stmt, label string) {
 		panic(l.errf(s.Pos(), "stmt %T", s))
 	}
 }
-
-// define lowers var a, b = x, y and the all-new form of :=.
-
-// lhsOperand hoists index and pointer operands of a left-hand side so a parallel assignment keeps the spec order.
-
-// hoistCall evaluates the function value and the arguments of a go/defer call now, in fresh scope variables.
 
 func (e *fnEnv) ret(w *writer, s *ast.ReturnStmt) {
 	l := e.l
@@ -300,7 +293,3 @@ func (e *fnEnv) branch(w *writer, s *ast.BranchStmt) {
 	}
 	panic(e.l.errf(s.Pos(), "branch target"))
 }
-
-// rfExit leaves range-over-func bodies up to target t.
-
-// captured reports whether any of the objects is used inside a function literal or has its address taken.

@@ -12,11 +12,11 @@ func (e *fnEnv) ifStmt(w *writer, s *ast.IfStmt) {
 		e.stmt(w, s.Init, "")
 	}
 	w.f("if %s {", e.expr(s.Cond))
-	e.block(w, s.Body)
+	e.stmts(w, s.Body.List)
 	if s.Else != nil {
 		w.f("} else {")
 		if b, ok := s.Else.(*ast.BlockStmt); ok {
-			e.block(w, b)
+			e.stmts(w, b.List)
 		} else {
 			e.stmt(w, s.Else, "")
 		}
@@ -74,9 +74,7 @@ func (e *fnEnv) switchStmt(w *writer, s *ast.SwitchStmt, label string) {
 			}
 			w.f("case %s:", strings.Join(cs, " || "))
 		}
-		for _, st := range cc.Body {
-			e.stmt(w, st, "")
-		}
+		e.stmts(w, cc.Body)
 	}
 	w.f("}")
 	w.f("}")
@@ -113,11 +111,6 @@ func (e *fnEnv) typeSwitch(w *writer, s *ast.TypeSwitchStmt, label string) {
 	w.f("switch {\ndefault:")
 	closers := 0
 	var def *ast.CaseClause
-	emitBody := func(cc *ast.CaseClause) {
-		for _, st := range cc.Body {
-			e.stmt(w, st, "")
-		}
-	}
 	for _, c := range s.Body.List {
 		cc := c.(*ast.CaseClause)
 		if cc.List == nil {
@@ -158,7 +151,7 @@ func (e *fnEnv) typeSwitch(w *writer, s *ast.TypeSwitchStmt, label string) {
 				w.f("var %s %s = %s\n_ = %s", e.local(obj), l.typ(xt), orig, e.local(obj))
 			}
 		}
-		emitBody(cc)
+		e.stmts(w, cc.Body)
 		w.f("} else {")
 		closers++
 	}
@@ -166,7 +159,7 @@ func (e *fnEnv) typeSwitch(w *writer, s *ast.TypeSwitchStmt, label string) {
 		if obj := e.info.Implicits[def]; obj != nil && bind != "" {
 			w.f("var %s %s = %s\n_ = %s", e.local(obj), l.typ(xt), orig, e.local(obj))
 		}
-		emitBody(def)
+		e.stmts(w, def.Body)
 	}
 	w.f("%s", strings.Repeat("}\n", closers))
 	w.f("}\n}")

@@ -98,17 +98,17 @@ func Sleep(d time.Duration) {
 	select {
 	case <-t.C:
 	case <-Context().Done():
-		if abandonedCell() {
+		if _, c, _ := HostOf(); isAbandoned(c) {
 			panic(Interrupted{})
 		}
 		<-t.C
 	}
 }
 
-func abandonedCell() bool {
+func isAbandoned(cell int) bool {
 	mu.RLock()
 	defer mu.RUnlock()
-	return abandoned[cellOf()]
+	return abandoned[cell]
 }
 
 // Begin ties the calling goroutine, and those that it will start, to a cell.
@@ -197,7 +197,7 @@ func (s stream) Write(p []byte) (int, error) {
 	if !ok {
 		return 0, errors.New("rt: no session")
 	}
-	if abandonedCell() {
+	if isAbandoned(c) {
 		panic(Interrupted{})
 	}
 	h.Write(c, string(s), p)

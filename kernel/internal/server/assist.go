@@ -9,8 +9,6 @@ import (
 	"gobayes/kernel/internal/wire"
 )
 
-type wireMessage = wire.Message
-
 type assistContent struct {
 	Code      string `json:"code"`
 	CursorPos int    `json:"cursor_pos"`

@@ -11,6 +11,7 @@ import (
 
 	"gobayes/kernel/internal/mime"
 	"gobayes/kernel/internal/rt"
+	"gobayes/kernel/internal/wire"
 )
 
 const (
@@ -189,7 +190,7 @@ type input struct {
 
 func newInput(s *Server) *input { return &input{s: s, answer: make(chan string, 1)} }
 
-func (in *input) reply(m *wireMessage) {
+func (in *input) reply(m *wire.Message) {
 	var c struct {
 		Value string `json:"value"`
 	}

@@ -24,6 +24,7 @@ import (
 // Server serves one session.
 type Server struct {
 	conn    wire.Connection
+	version string // of the kernel
 	codec   *wire.Codec
 	shell   *zmtp.Router
 	control *zmtp.Router
@@ -54,11 +55,10 @@ type Server struct {
 // are what os.Args holds in cells.
 // An error says which port could not be bound.
 func Serve(ctx context.Context, conn wire.Connection, version string, args []string) error {
-	s := &Server{conn: conn, codec: wire.NewCodec(conn.Key), stopping: make(chan struct{}), ready: make(chan struct{})}
+	s := &Server{conn: conn, version: version, codec: wire.NewCodec(conn.Key), stopping: make(chan struct{}), ready: make(chan struct{})}
 	s.out = newOutputs(s)
 	s.input = newInput(s)
 	s.queue.cond = sync.NewCond(&s.queue.mu)
-	implementationVersion = version
 	if err := s.bind(); err != nil {
 		s.close()
 		return err
@@ -186,7 +186,7 @@ func (s *Server) onControl(m *wire.Message, id string) {
 	s.during(m, func() {
 		switch m.Header.MsgType {
 		case "kernel_info_request":
-			s.reply(s.control, id, m, kernelInfo())
+			s.reply(s.control, id, m, s.kernelInfo())
 		case "interrupt_request":
 			s.interrupt()
 			s.reply(s.control, id, m, map[string]any{})
@@ -211,7 +211,7 @@ func (s *Server) answer(m *wire.Message, id string) {
 	reply := func(c map[string]any) { s.reply(s.shell, id, m, c) }
 	switch m.Header.MsgType {
 	case "kernel_info_request":
-		reply(kernelInfo())
+		reply(s.kernelInfo())
 	case "shutdown_request":
 		s.shutdown(s.shell, id, m)
 	case "is_complete_request", "complete_request", "inspect_request", "history_request":
@@ -279,11 +279,9 @@ func (s *Server) watchSignals() {
 	}
 }
 
-var implementationVersion = "dev"
-
-func kernelInfo() map[string]any {
+func (s *Server) kernelInfo() map[string]any {
 	return map[string]any{
-		"protocol_version": wire.ProtocolVersion, "implementation": "bayesrm", "implementation_version": implementationVersion,
+		"protocol_version": wire.ProtocolVersion, "implementation": "bayesrm", "implementation_version": s.version,
 		"language_info": map[string]any{
 			"name": "go", "version": "1.26", "mimetype": "text/x-go", "file_extension": ".go", "codemirror_mode": "go", "pygments_lexer": "go", "nbconvert_exporter": "script",
 		},
