@@ -134,7 +134,7 @@ func pairGradients(ctx context.Context, m *reward.Model, pairs *prefs.Pairs, tas
 	diff = make([]float64, pairs.Len())
 	var acts llm.Acts
 	err = reward.Batches(ctx, task, seqs, func(from, to int) error {
-		r, J, err := m.Jacobians(&acts, seqs[from:to])
+		r, J, err := m.Jacobians(ctx, &acts, seqs[from:to])
 		if err != nil {
 			return err
 		}
@@ -441,7 +441,7 @@ func (l *Posterior) question(ctx context.Context, q bayesrm.Question, relative b
 	}
 	var acts llm.Acts
 	err := reward.Batches(withoutProgress(ctx), "score", seqs, func(from, to int) error {
-		r, J, err := l.Model.Jacobians(&acts, seqs[from:to])
+		r, J, err := l.Model.Jacobians(ctx, &acts, seqs[from:to])
 		if err != nil {
 			return err
 		}
@@ -495,9 +495,9 @@ func withoutProgress(ctx context.Context) context.Context {
 }
 
 // Covariance returns the posterior covariance matrix of the rewards of token sequences [n, n].
-func (l *Posterior) Covariance(seqs [][]int) (*mat.SymDense, error) {
+func (l *Posterior) Covariance(ctx context.Context, seqs [][]int) (*mat.SymDense, error) {
 	var acts llm.Acts
-	_, J, err := l.Model.Jacobians(&acts, seqs)
+	_, J, err := l.Model.Jacobians(ctx, &acts, seqs)
 	if err != nil {
 		return nil, fmt.Errorf("laplace: covariance: %w", err)
 	}

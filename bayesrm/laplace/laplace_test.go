@@ -134,7 +134,7 @@ func TestGoldenDual(t *testing.T) {
 	l := &Posterior{Model: m, Pairs: len(g.Pairs), Weights: P}
 	var acts llm.Acts
 	for n, p := range g.Pairs {
-		r, J, err := m.Jacobians(&acts, p[:])
+		r, J, err := m.Jacobians(t.Context(), &acts, p[:])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +174,7 @@ func TestGoldenDual(t *testing.T) {
 		check.Close(t, "evidence at "+s, []float64{l.LogEvidence}, []float64{want}, 0, 1e-5)
 	}
 	J := func(seqs [][]int) []float32 {
-		_, J, err := m.Jacobians(&acts, seqs)
+		_, J, err := m.Jacobians(t.Context(), &acts, seqs)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,7 +197,7 @@ func TestGoldenDual(t *testing.T) {
 	}
 	post, _ = star.variances(J(g.TestTokens), len(g.TestTokens))
 	check.Close(t, "variance at δ*", post, g.Dual.VarStar, 0, 1e-4)
-	cov, err := star.Covariance(g.TestTokens)
+	cov, err := star.Covariance(t.Context(), g.TestTokens)
 	if err != nil {
 		t.Fatal(err)
 	}

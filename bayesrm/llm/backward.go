@@ -1,17 +1,20 @@
 package llm
 
 import (
+	"context"
+	"fmt"
+
 	"gobayes/bayesrm/nn"
 	"gobayes/bayesrm/tensor"
 )
 
 // Sink receives, for each LoRA in the order of the backward pass, what its gradients are made of: the rows of its input
-// x [N, In], of u = x·Aᵀ [N, R], of the output gradient g [N, Out] and of gB = g·B [N, R]. For rows of one sequence,
-// dA = s·gBᵀ·x and dB = s·gᵀ·u. The slices are valid during the call only.
-type Sink func(l *Linear, x, u, g, gB []float32)
+// x [n, In] (after dropout), of u = x·Aᵀ [n, R], of the output gradient g [n, Out] and of gB = g·B [n, R]. Sequence b has
+// the rows off[b] … off[b+1], and for them dA = s·gBᵀ·x and dB = s·gᵀ·u. The slices are valid during the call only.
+type Sink func(l *Linear, off []int, x, u, g, gB []float32)
 
 // Accumulate is the Sink that adds the gradients of the whole batch to A.Grad and B.Grad.
-func Accumulate(l *Linear, x, u, g, gB []float32) {
+func Accumulate(l *Linear, _ []int, x, u, g, gB []float32) {
 	a := l.LoRA
 	N := len(u) / a.R
 	t := make([]float32, max(len(a.A.Data), len(a.B.Data)))
@@ -31,62 +34,96 @@ func (m *Model) Train(on bool) {
 		if on {
 			p.Grad = make([]float32, len(p.Data))
 		}
+		p.Changed()
 	}
 }
 
-// Backward takes the gradient of the hidden states after the final norm, dhidden [N, C], through the forward pass that
-// acts recorded. Base weights with a gradient slice accumulate into it; LoRA parts go to sink.
-func (m *Model) Backward(acts *Acts, dhidden []float32, sink Sink) {
-	c := m.Config
-	b := acts.batch
+// gradBuffers are the gradients of one layer's activations.
+type gradBuffers struct {
+	dx, dx2, wide, dact, dup, dgate, dn, datt, dq, dk, dv []float32
+	gB, t, small                                          []float32
+}
+
+// Backward takes the gradient of acts.Hidden, dhidden, through the forward pass that acts recorded. Base weights with a
+// gradient slice accumulate into it; LoRA parts go to sink. What lies below the lowest trained layer is not computed. ctx is
+// polled at every layer; gradients are incomplete after an error.
+func (m *Model) Backward(ctx context.Context, acts *Acts, dhidden []float32, sink Sink) error {
+	if acts.Inference {
+		panic("llm: Backward after a forward pass for inference")
+	}
+	c, b, g := m.Config, acts.batch, &acts.grads
 	C, F, N := c.Width, c.FeedForward, len(b.IDs)
-	dx := make([]float32, N*C)
+	g.dx = zeroed(g.dx, len(dhidden))
+	dx := g.dx
 	m.final.grad(dx, dhidden, acts.xFinal, acts.meanF, acts.rstdF)
-	var dact, dup, dgate, dn, datt, dq, dk, dv []float32
 	lowest := m.lowestTrained()
 	for l := len(m.blocks) - 1; l >= 0; l-- {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("llm: backward: %w", err)
+		}
 		blk, la := m.blocks[l], &acts.layers[l]
+		rows := []int(nil)
+		if l == len(m.blocks)-1 {
+			rows = acts.rows
+		}
+		R := len(dx) / C
+		back := &pass{acts: acts, la: la, off: b.offsetsOf(rows), sink: sink}
+		below := l > lowest // something below this layer is trained
 		// dx is the gradient of the layer's output: x + attention + mlp
-		dact = zeroed(dact, N*F)
-		blk.down.grad(dact, dx, la.act, N, la, sink)
-		dup = zeroed(dup, N*F)
-		dn = zeroed(dn, N*C)
-		if blk.gate != nil {
-			dgate = zeroed(dgate, N*F)
-			nn.SwiGLUGrad(dgate, dup, dact, la.gate, la.up)
-			blk.gate.grad(dn, dgate, la.n2, N, la, sink)
-		} else {
-			nn.GELUGrad(dup, dact, la.up)
+		g.dx2 = zeroed(g.dx2, R*C)
+		if below || !c.Parallel || blk.mlpTrained() {
+			g.dact, g.dup, g.dn = size(g.dact, R*F), size(g.dup, R*F), size(g.dn, R*C)
+			back.linear(blk.down, g.dact, dx, la.act, false)
+			if blk.gate != nil {
+				g.dgate = size(g.dgate, R*F)
+				tensor.SwiGLUGrad(g.dgate, g.dup, g.dact, la.gate, la.up)
+				back.linear(blk.gate, g.dn, g.dgate, la.n2, false)
+			} else {
+				tensor.GELUGrad(g.dup, g.dact, la.up)
+			}
+			back.linear(blk.up, g.dn, g.dup, la.n2, blk.gate != nil)
+			blk.norm2.grad(g.dx2, g.dn, la.x2, la.mean2, la.rs2)
 		}
-		blk.up.grad(dn, dup, la.n2, N, la, sink)
-		dres := dx // gradient of x + attention; for parallel blocks the second norm's input is x itself
-		dx2 := make([]float32, N*C)
-		blk.norm2.grad(dx2, dn, la.x2, la.mean2, la.rs2)
-		if !c.Parallel {
-			tensor.Axpy(dres, 1, dx2)
+		if !c.Parallel { // the second norm's input is x + attention; for parallel blocks it is x itself
+			tensor.Axpy(dx, 1, g.dx2)
 		}
-		datt = zeroed(datt, N*C)
-		blk.dense.grad(datt, dres, la.att, N, la, sink)
-		dn = zeroed(dn, N*C)
+		g.datt = size(g.datt, R*C)
+		back.linear(blk.dense, g.datt, dx, la.att, false)
+		hs := m.heads
+		dq := zeroed(g.dq, N*hs.QRow)
+		dk, dv := dq, dq
+		if blk.qkv == nil {
+			dk, dv = zeroed(g.dk, N*hs.KRow), zeroed(g.dv, N*hs.VRow)
+			g.dk, g.dv = dk, dv
+		}
+		g.dq = dq
+		nn.AttentionGrad(dq, dk, dv, g.datt, la.att, la.stat, la.q, la.k, la.v, b.Layout, rows, hs)
+		m.rotate(dq, dk, b, true)
+		back.off = b.Off
+		dn := []float32(nil)
+		if below {
+			g.dn = size(g.dn, N*C)
+			dn = g.dn
+		}
 		if blk.qkv != nil {
-			dq = zeroed(dq, N*3*C)
-			nn.AttentionGrad(dq, dq, dq, datt, la.probs, la.q, la.k, la.v, b.Off, m.heads)
-			m.rotate(dq, dq, b, true)
-			blk.qkv.grad(dn, dq, la.n1, N, la, sink)
+			back.linear(blk.qkv, dn, dq, la.n1, false)
 		} else {
-			kv := m.heads.KRow
-			dq, dk, dv = zeroed(dq, N*C), zeroed(dk, N*kv), zeroed(dv, N*kv)
-			nn.AttentionGrad(dq, dk, dv, datt, la.probs, la.q, la.k, la.v, b.Off, m.heads)
-			m.rotate(dq, dk, b, true)
-			blk.q.grad(dn, dq, la.n1, N, la, sink)
-			blk.k.grad(dn, dk, la.n1, N, la, sink)
-			blk.v.grad(dn, dv, la.n1, N, la, sink)
+			back.linear(blk.q, dn, dq, la.n1, false)
+			back.linear(blk.k, dn, dk, la.n1, true)
+			back.linear(blk.v, dn, dv, la.n1, true)
 		}
-		if l == lowest { // nothing below is trained
-			return
+		if !below {
+			return nil
 		}
 		if c.Parallel {
-			tensor.Axpy(dx, 1, dx2)
+			tensor.Axpy(dx, 1, g.dx2)
+		}
+		if rows != nil { // from here on all rows
+			g.wide = zeroed(g.wide, N*C)
+			for i, n := range rows {
+				copy(g.wide[n*C:(n+1)*C], dx[i*C:(i+1)*C])
+			}
+			dx = g.wide
 		}
 		blk.norm1.grad(dx, dn, la.x, la.mean1, la.rs1)
 	}
@@ -95,6 +132,7 @@ func (m *Model) Backward(acts *Acts, dhidden []float32, sink Sink) {
 			tensor.Axpy(m.embed.Grad[id*C:(id+1)*C], 1, dx[n*C:(n+1)*C])
 		}
 	}
+	return nil
 }
 
 // lowestTrained is the lowest layer that has a LoRA, or -1 when the base weights are trained.
@@ -112,9 +150,31 @@ func (m *Model) lowestTrained() int {
 	return len(m.blocks) - 1
 }
 
-// grad is the backward of apply: it adds to dx and to the gradients of trained weights.
-func (l *Linear) grad(dx, dy, x []float32, N int, la *layerActs, sink Sink) {
-	tensor.MatMulNN(dx, dy, l.W.Data, N, l.In, l.Out, true)
+// mlpTrained says whether the feed-forward part has weights to train.
+func (b *block) mlpTrained() bool {
+	for _, l := range []*Linear{b.up, b.gate, b.down} {
+		if l != nil && (l.LoRA != nil || l.W.Grad != nil) {
+			return true
+		}
+	}
+	return false
+}
+
+// pass is what the backward of a linear layer needs beside its own arguments.
+type pass struct {
+	acts *Acts
+	la   *layerActs
+	off  []int
+	sink Sink
+}
+
+// linear is the backward of apply: dx = dy·W + s·(dy·B)·A, or dx += that, unless dx is nil; gradients of trained weights
+// are added to.
+func (p *pass) linear(l *Linear, dx, dy, x []float32, add bool) {
+	N := len(dy) / l.Out
+	if dx != nil {
+		tensor.MatMulNN(dx, dy, l.W.Data, N, l.In, l.Out, add)
+	}
 	if l.W.Grad != nil {
 		tensor.MatMulTN(l.W.Grad, dy, x, N, l.Out, l.In)
 		if l.Bias != nil {
@@ -127,36 +187,55 @@ func (l *Linear) grad(dx, dy, x []float32, N int, la *layerActs, sink Sink) {
 	if a == nil {
 		return
 	}
-	gB := make([]float32, N*a.R)
-	tensor.MatMulNN(gB, dy, a.B.Data, N, a.R, l.Out, false)
-	if sink != nil {
-		sink(l, x, la.u[l], dy, gB)
+	g := &p.acts.grads
+	drop := a.Dropout > 0 && p.acts.Dropout != 0
+	if drop {
+		x = p.la.dropped[l]
 	}
-	t := make([]float32, N*l.In)
-	tensor.MatMulNN(t, gB, a.A.Data, N, l.In, a.R, false)
-	tensor.Axpy(dx, a.Scale, t)
+	g.gB = size(g.gB, N*a.R)
+	tensor.MatMulNN(g.gB, dy, a.B.Data, N, a.R, l.Out, false)
+	if p.sink != nil {
+		p.sink(l, p.off, x, p.la.u[l], dy, g.gB)
+	}
+	if dx == nil {
+		return
+	}
+	tensor.Scale(g.gB, a.Scale)
+	if !drop {
+		tensor.MatMulNN(dx, g.gB, a.A.Data, N, l.In, a.R, true)
+		return
+	}
+	g.t = size(g.t, len(dx))
+	tensor.MatMulNN(g.t, g.gB, a.A.Data, N, l.In, a.R, false)
+	a.drop(dx, g.t, p.acts.Dropout, true)
 }
 
 // LMLoss computes the mean next-token loss over the targets of the batch that are not negative and adds the gradients of
 // all trained weights. targets [N] is the token that follows each position. scale multiplies the gradients only.
-func (m *Model) LMLoss(acts *Acts, b Batch, targets []int, scale float64) (loss float64, err error) {
-	if err := m.Forward(acts, b); err != nil {
-		return 0, err
-	}
-	count := 0
-	for _, t := range targets {
+func (m *Model) LMLoss(ctx context.Context, acts *Acts, b Batch, targets []int, scale float64) (loss float64, err error) {
+	rows, wanted := []int{}, []int{}
+	for n, t := range targets {
 		if t >= 0 {
-			count++
+			rows, wanted = append(rows, n), append(wanted, t)
 		}
 	}
-	logits := m.Logits(acts.Hidden)
-	sum, _ := nn.CrossEntropy(logits, targets, m.Config.Vocab, float32(scale/float64(max(1, count))))
-	dhidden := make([]float32, len(acts.Hidden))
-	N, C, V := len(b.IDs), m.Config.Width, m.Config.Vocab
-	tensor.MatMulNN(dhidden, logits, m.unembed.Data, N, C, V, false)
-	if m.unembed.Grad != nil {
-		tensor.MatMulTN(m.unembed.Grad, logits, acts.Hidden, N, V, C)
+	if err := m.Forward(ctx, acts, b, rows); err != nil {
+		return 0, err
 	}
-	m.Backward(acts, dhidden, Accumulate)
-	return sum / float64(max(1, count)), nil
+	C, V := m.Config.Width, m.Config.Vocab
+	count := float64(max(1, len(rows)))
+	dhidden := make([]float32, len(acts.Hidden))
+	const block = 512 // rows of logits in memory
+	for i := 0; i < len(rows); i += block {
+		n := min(block, len(rows)-i)
+		hidden := acts.Hidden[i*C : (i+n)*C]
+		logits := m.Logits(hidden)
+		sum, _ := nn.CrossEntropy(logits, wanted[i:i+n], V, float32(scale/count))
+		loss += sum
+		tensor.MatMulNN(dhidden[i*C:(i+n)*C], logits, m.unembed.Data, n, C, V, false)
+		if m.unembed.Grad != nil {
+			tensor.MatMulTN(m.unembed.Grad, logits, hidden, n, V, C)
+		}
+	}
+	return loss / count, m.Backward(ctx, acts, dhidden, Accumulate)
 }

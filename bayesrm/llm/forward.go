@@ -1,77 +1,52 @@
 package llm
 
 import (
+	"context"
 	"fmt"
+	"slices"
 
 	"gobayes/bayesrm/nn"
 	"gobayes/bayesrm/tensor"
 )
 
-// Batch is a packed batch: the tokens of all sequences end to end.
-type Batch struct {
-	IDs []int
-	Off []int // B+1 offsets: sequence b is IDs[Off[b]:Off[b+1]]
-}
-
-// Pack makes a batch.
-func Pack(seqs [][]int) Batch {
-	b := Batch{Off: []int{0}}
-	for _, s := range seqs {
-		b.IDs = append(b.IDs, s...)
-		b.Off = append(b.Off, len(b.IDs))
-	}
-	return b
-}
-
-// Len is the number of sequences.
-func (b Batch) Len() int { return len(b.Off) - 1 }
-
-// check says which sequence of a batch the model cannot take.
-func (m *Model) check(b Batch) error {
-	for i := range b.Len() {
-		T := b.Off[i+1] - b.Off[i]
-		if T == 0 {
-			return fmt.Errorf("llm: sequence %d of %d is empty", i, b.Len())
-		}
-		if T > m.Config.Context {
-			return fmt.Errorf("llm: sequence %d of %d has %d tokens; the model's context is %d", i, b.Len(), T, m.Config.Context)
-		}
-		for _, id := range b.IDs[b.Off[i]:b.Off[i+1]] {
-			if id < 0 || id >= m.Config.Vocab {
-				return fmt.Errorf("llm: sequence %d of %d holds token %d; the vocabulary has %d", i, b.Len(), id, m.Config.Vocab)
-			}
-		}
-	}
-	return nil
-}
-
-// Acts are the activations of one forward pass; a backward pass reads them. They may be used again by the next forward.
+// Acts are the activations of one forward pass; a backward pass reads them. They may be used again by the next forward,
+// which then allocates nothing.
 type Acts struct {
+	// Inference keeps one layer at a time: there is no backward then.
+	Inference bool
+	// Dropout is the seed of this pass's LoRA dropout; 0 drops nothing.
+	Dropout uint64
+	Hidden  []float32 // output of the final norm, of the rows that were asked for [len(rows), C]
+
 	batch  Batch
+	rows   []int // nil: all
 	layers []layerActs
-	xFinal []float32 // input of the final norm [N, C]
+	x      [2][]float32 // what goes from layer to layer, in inference
+	xFinal []float32    // input of the final norm
 	meanF  []float32
 	rstdF  []float32
-	Hidden []float32 // output of the final norm [N, C]
+	keep   func(layer int, k, v []float32) // sees the keys and values of each layer
+	grads  gradBuffers
 }
 
 type layerActs struct {
 	x              []float32 // input [N, C]
 	n1, mean1, rs1 []float32
-	q, k, v        []float32 // after the rotary embedding; slices of one buffer for GPT-NeoX
-	probs          []float32
-	att            []float32 // [N, C], before dense
+	q, k, v        []float32 // after the rotary embedding; one buffer for GPT-NeoX
+	stat           []float32 // of the softmax
+	att            []float32 // before dense
 	x2             []float32 // input of the second norm
 	n2, mean2, rs2 []float32
 	gate, up       []float32
 	act            []float32             // input of down
 	u              map[*Linear][]float32 // x·Aᵀ of each LoRA [N, R]
+	dropped        map[*Linear][]float32 // x after dropout, where there is any
 }
 
 // size returns a slice of n elements, using buf if it is large enough. The content is undefined.
 func size(buf []float32, n int) []float32 {
 	if cap(buf) < n {
-		return make([]float32, n)
+		return make([]float32, n, n+n/8)
 	}
 	return buf[:n]
 }
@@ -82,28 +57,37 @@ func zeroed(buf []float32, n int) []float32 {
 	return buf
 }
 
-// apply computes a linear layer on N rows.
-func (l *Linear) apply(y, x []float32, N int, la *layerActs) {
-	tensor.MatMulNT(y, x, l.W.Data, N, l.Out, l.In, false)
+// apply computes a linear layer on N rows: y = x·Wᵀ + b + s·(x·Aᵀ)·Bᵀ, or adds that to y.
+func (l *Linear) apply(y, x []float32, N int, acts *Acts, la *layerActs, add bool) {
 	if l.Bias != nil {
-		for n := range N {
-			yn := y[n*l.Out : (n+1)*l.Out]
-			for i, b := range l.Bias.Data {
-				yn[i] += b
-			}
+		if add {
+			tensor.AddRows(y, l.Bias.Data)
+		} else {
+			tensor.FillRows(y, l.Bias.Data)
 		}
+		add = true
 	}
-	if a := l.LoRA; a != nil {
-		if la.u == nil {
-			la.u = map[*Linear][]float32{}
-		}
-		u := size(la.u[l], N*a.R)
-		la.u[l] = u
-		tensor.MatMulNT(u, x, a.A.Data, N, a.R, l.In, false)
-		t := make([]float32, len(y))
-		tensor.MatMulNT(t, u, a.B.Data, N, l.Out, a.R, false)
-		tensor.Axpy(y, a.Scale, t)
+	l.W.multiply(y, x, N, add)
+	a := l.LoRA
+	if a == nil {
+		return
 	}
+	if la.u == nil {
+		la.u, la.dropped = map[*Linear][]float32{}, map[*Linear][]float32{}
+	}
+	if a.Dropout > 0 && acts.Dropout != 0 {
+		la.dropped[l] = size(la.dropped[l], len(x))
+		a.drop(la.dropped[l], x, acts.Dropout, false)
+		x = la.dropped[l]
+	}
+	u := size(la.u[l], N*a.R)
+	la.u[l] = u
+	tensor.MatMulNT(u, x, a.A.Data, N, a.R, l.In, false)
+	acts.grads.small = size(acts.grads.small, N*a.R)
+	su := acts.grads.small
+	copy(su, u)
+	tensor.Scale(su, a.Scale)
+	tensor.MatMulNT(y, su, a.B.Data, N, l.Out, a.R, true)
 }
 
 func (n norm) apply(y, mean, rstd, x []float32) {
@@ -122,87 +106,135 @@ func (n norm) grad(dx, dy, x, mean, rstd []float32) {
 	nn.LayerNormGrad(dx, n.w.Grad, n.b.Grad, dy, x, n.w.Data, mean, rstd)
 }
 
-// Forward computes the hidden states after the final norm, acts.Hidden [N, C].
-func (m *Model) Forward(acts *Acts, b Batch) error {
+// Forward computes the hidden states after the final norm, acts.Hidden, of the given rows of the batch, which ascend; with
+// nil rows, of all. Behind its keys and values the last layer runs on those rows only. ctx is polled at every layer.
+func (m *Model) Forward(ctx context.Context, acts *Acts, b Batch, rows []int) error {
 	if err := m.check(b); err != nil {
 		return err
 	}
-	C, N := m.Config.Width, len(b.IDs)
-	acts.batch = b
-	if len(acts.layers) != len(m.blocks) {
-		acts.layers = make([]layerActs, len(m.blocks))
+	if !slices.IsSorted(rows) || len(rows) > 0 && (rows[0] < 0 || rows[len(rows)-1] >= len(b.IDs)) {
+		return fmt.Errorf("llm: forward: rows %v of a batch of %d must ascend", rows, len(b.IDs))
 	}
-	x := size(acts.layers[0].x, N*C)
+	C, N := m.Config.Width, len(b.IDs)
+	acts.batch, acts.rows = b, rows
+	layers := len(m.blocks)
+	if acts.Inference {
+		layers = 1
+	}
+	if len(acts.layers) != layers {
+		acts.layers = make([]layerActs, layers)
+	}
+	input := func(l int) *[]float32 {
+		switch {
+		case l == len(m.blocks):
+			return &acts.xFinal
+		case acts.Inference:
+			return &acts.x[l%2]
+		}
+		return &acts.layers[l].x
+	}
+	x := size(*input(0), N*C)
+	*input(0) = x
 	for n, id := range b.IDs {
 		copy(x[n*C:(n+1)*C], m.embed.Data[id*C:(id+1)*C])
 	}
 	for l, blk := range m.blocks {
-		la := &acts.layers[l]
-		la.x = x
-		next := size(acts.xFinal, N*C)
-		if l+1 < len(m.blocks) {
-			next = size(acts.layers[l+1].x, N*C)
-		} else {
-			acts.xFinal = next
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("llm: forward: %w", err)
 		}
-		m.block(blk, la, next, b)
+		la, only := &acts.layers[l%layers], []int(nil)
+		n := N
+		if l == len(m.blocks)-1 && rows != nil {
+			only, n = rows, len(rows)
+		}
+		la.x = x
+		next := size(*input(l + 1), n*C)
+		*input(l + 1) = next
+		m.block(acts, blk, la, next, b, only)
+		if acts.keep != nil {
+			acts.keep(l, la.k, la.v)
+		}
 		x = next
 	}
-	acts.xFinal = x
-	acts.meanF, acts.rstdF, acts.Hidden = size(acts.meanF, N), size(acts.rstdF, N), size(acts.Hidden, N*C)
+	n := len(x) / C
+	acts.meanF, acts.rstdF, acts.Hidden = size(acts.meanF, n), size(acts.rstdF, n), size(acts.Hidden, n*C)
 	m.final.apply(acts.Hidden, acts.meanF, acts.rstdF, x)
 	return nil
 }
 
-// block computes one layer: out is its output.
-func (m *Model) block(blk *block, la *layerActs, out []float32, b Batch) {
-	c := m.Config
-	C, F, N := c.Width, c.FeedForward, len(b.IDs)
+// block computes one layer: out is its output, of the given rows.
+func (m *Model) block(acts *Acts, blk *block, la *layerActs, out []float32, b Batch, rows []int) {
+	C, N := m.Config.Width, len(b.IDs)
 	la.n1, la.mean1, la.rs1 = size(la.n1, N*C), size(la.mean1, N), size(la.rs1, N)
 	blk.norm1.apply(la.n1, la.mean1, la.rs1, la.x)
-	if blk.qkv != nil {
-		la.q = size(la.q, N*3*C)
-		blk.qkv.apply(la.q, la.n1, N, la)
-		la.k, la.v = la.q, la.q
-	} else {
-		kv := m.heads.KRow
-		la.q, la.k, la.v = size(la.q, N*C), size(la.k, N*kv), size(la.v, N*kv)
-		blk.q.apply(la.q, la.n1, N, la)
-		blk.k.apply(la.k, la.n1, N, la)
-		blk.v.apply(la.v, la.n1, N, la)
-	}
+	m.project(acts, blk, la, N)
 	m.rotate(la.q, la.k, b, false)
-	la.probs = size(la.probs, nn.ProbsLen(b.Off, c.Heads))
-	la.att = size(la.att, N*C)
-	nn.Attention(la.att, la.probs, la.q, la.k, la.v, b.Off, m.heads)
-	blk.dense.apply(out, la.att, N, la)
-	tensor.Axpy(out, 1, la.x) // x + attention
-	la.x2 = la.x
-	if !c.Parallel {
-		la.x2 = append(make([]float32, 0, N*C), out...)
-	}
-	la.n2, la.mean2, la.rs2 = size(la.n2, N*C), size(la.mean2, N), size(la.rs2, N)
-	blk.norm2.apply(la.n2, la.mean2, la.rs2, la.x2)
-	la.up, la.act = size(la.up, N*F), size(la.act, N*F)
-	blk.up.apply(la.up, la.n2, N, la)
-	if blk.gate != nil {
-		la.gate = size(la.gate, N*F)
-		blk.gate.apply(la.gate, la.n2, N, la)
-		nn.SwiGLU(la.act, la.gate, la.up)
+	R := len(out) / C
+	la.stat, la.att = size(la.stat, R*m.Config.Heads), size(la.att, R*C)
+	nn.Attention(la.att, la.stat, la.q, la.k, la.v, b.Layout, rows, m.heads)
+	if rows == nil {
+		copy(out, la.x)
 	} else {
-		nn.GELU(la.act, la.up)
+		gather(out, la.x, rows, C)
 	}
-	t := make([]float32, N*C)
-	blk.down.apply(t, la.act, N, la)
-	tensor.Axpy(out, 1, t)
+	m.rest(acts, blk, la, out)
+}
+
+// project computes queries, keys and values from la.n1.
+func (m *Model) project(acts *Acts, blk *block, la *layerActs, N int) {
+	hs := m.heads
+	la.q = size(la.q, N*hs.QRow)
+	if blk.qkv != nil {
+		blk.qkv.apply(la.q, la.n1, N, acts, la, false)
+		la.k, la.v = la.q, la.q
+		return
+	}
+	la.k, la.v = size(la.k, N*hs.KRow), size(la.v, N*hs.VRow)
+	blk.q.apply(la.q, la.n1, N, acts, la, false)
+	blk.k.apply(la.k, la.n1, N, acts, la, false)
+	blk.v.apply(la.v, la.n1, N, acts, la, false)
+}
+
+// rest is what follows attention: out holds the layer's input and gets its output.
+func (m *Model) rest(acts *Acts, blk *block, la *layerActs, out []float32) {
+	C, F := m.Config.Width, m.Config.FeedForward
+	R := len(out) / C
+	la.x2 = size(la.x2, R*C)
+	if m.Config.Parallel {
+		copy(la.x2, out)
+		blk.dense.apply(out, la.att, R, acts, la, true)
+	} else {
+		blk.dense.apply(out, la.att, R, acts, la, true)
+		copy(la.x2, out)
+	}
+	la.n2, la.mean2, la.rs2 = size(la.n2, R*C), size(la.mean2, R), size(la.rs2, R)
+	blk.norm2.apply(la.n2, la.mean2, la.rs2, la.x2)
+	la.up, la.act = size(la.up, R*F), size(la.act, R*F)
+	blk.up.apply(la.up, la.n2, R, acts, la, false)
+	if blk.gate != nil {
+		la.gate = size(la.gate, R*F)
+		blk.gate.apply(la.gate, la.n2, R, acts, la, false)
+		tensor.SwiGLU(la.act, la.gate, la.up)
+	} else {
+		tensor.GELU(la.act, la.up)
+	}
+	blk.down.apply(out, la.act, R, acts, la, true)
+}
+
+// gather copies the given rows of x.
+func gather(y, x []float32, rows []int, C int) {
+	for i, n := range rows {
+		copy(y[i*C:(i+1)*C], x[n*C:(n+1)*C])
+	}
 }
 
 // rotate applies the rotary embedding to the queries and keys of a batch.
 func (m *Model) rotate(q, k []float32, b Batch, inverse bool) {
 	hs := m.heads
 	tensor.Parallel(b.Len(), func(s int) {
+		_, P := b.Before(s)
 		for n := b.Off[s]; n < b.Off[s+1]; n++ {
-			m.rotateRow(q[n*hs.QRow:(n+1)*hs.QRow], k[n*hs.KRow:(n+1)*hs.KRow], n-b.Off[s], inverse)
+			m.rotateRow(q[n*hs.QRow:(n+1)*hs.QRow], k[n*hs.KRow:(n+1)*hs.KRow], P+n-b.Off[s], inverse)
 		}
 	})
 }
@@ -217,10 +249,10 @@ func (m *Model) rotateRow(q, k []float32, pos int, inverse bool) {
 	}
 }
 
-// Logits returns the next-token logits [n, V] of the given rows of hidden [n, C].
+// Logits returns the next-token logits [n, V] of rows of hidden states [n, C].
 func (m *Model) Logits(hidden []float32) []float32 {
 	n := len(hidden) / m.Config.Width
 	y := make([]float32, n*m.Config.Vocab)
-	tensor.MatMulNT(y, hidden, m.unembed.Data, n, m.Config.Vocab, m.Config.Width, false)
+	m.unembed.multiply(y, hidden, n, false)
 	return y
 }

@@ -2,35 +2,109 @@ package llm
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
-	"math"
+	"hash/fnv"
 	"math/rand/v2"
+	"strings"
+	"sync"
 
-	"gobayes/bayesrm/nn"
+	"gobayes/bayesrm/progress"
 	"gobayes/bayesrm/tensor"
 )
 
 // GenerateOptions configure Generate. A nil *GenerateOptions, and every zero field, mean the default.
 type GenerateOptions struct {
-	// Samples is the number of answers to the prompt. Default 1.
+	// Samples is the number of answers to each prompt. Default 1.
 	Samples int
 	// MaxTokens is the most tokens of an answer. Default: what the context leaves.
 	MaxTokens int
 	// Temperature divides the logits. Default 1. Greedy decoding has a field of its own.
 	Temperature float64
-	// Greedy takes the likeliest token each time; one sample is all there is then.
+	// Greedy takes the likeliest token each time; the other fields that shape the distribution do not matter then.
 	Greedy bool
-	// Seed starts one stream of random numbers per answer: an answer does not depend on how many are drawn beside it.
+	// TopK keeps the k likeliest tokens; 0 keeps all.
+	TopK int
+	// TopP keeps the fewest of the likeliest tokens whose probabilities reach p, after TopK; 0 keeps all.
+	TopP float64
+	// MinP keeps the tokens at least this times as likely as the likeliest; 0 keeps all.
+	MinP float64
+	// RepetitionPenalty divides the positive and multiplies the negative logits of tokens that have occurred (Keskar et al.,
+	// 2019). Default 1.
+	RepetitionPenalty float64
+	// Stop ends an answer whose text contains one of these; it needs a tokenizer.
+	Stop []string
+	// LogProbs records the log-probability of each token under the model's own distribution: no temperature, nothing cut.
+	LogProbs bool
+	// Seed starts one stream of random numbers per answer, from the prompt and the answer's number: an answer does not
+	// depend on what is drawn beside it.
 	Seed uint64
+	// Seeds, one a prompt, replace Seed: the stream then depends on this number and the answer's, not on the prompt.
+	Seeds []uint64
 	// First is the number of the first answer, for drawing the answers of one seed in several calls.
 	First int
 }
 
-// Generate continues a prompt, which is read once for all answers. Each answer ends with the end token, if it came.
-func (m *Model) Generate(ctx context.Context, prompt []int, opts *GenerateOptions) ([][]int, error) {
+// Completion is one generated answer.
+type Completion struct {
+	IDs      []int     // the end token is among them, if it came
+	LogProbs []float64 // of each token, if asked for
+	Reason   string    // why it ends: "end" token, "stop" text or "length"
+}
+
+// Generate continues each prompt; a prompt is read once for all its answers. out[p][i] is answer i to prompt p.
+func (m *Model) Generate(ctx context.Context, prompts [][]int, opts *GenerateOptions) (out [][]Completion, err error) {
+	o, err := m.generateOptions(opts)
+	if err != nil {
+		return nil, fmt.Errorf("llm: generate: %w", err)
+	}
+	if err := m.check(Pack(prompts)); err != nil {
+		return nil, fmt.Errorf("llm: generate: prompts: %w", err)
+	}
+	if o.Seeds != nil && len(o.Seeds) != len(prompts) {
+		return nil, fmt.Errorf("llm: generate: %d seeds for %d prompts", len(o.Seeds), len(prompts))
+	}
+	out = make([][]Completion, len(prompts))
+	for p, ids := range prompts {
+		if len(ids) >= m.Config.Context {
+			return nil, fmt.Errorf("llm: generate: prompt %d has %d tokens and the context is %d", p, len(ids), m.Config.Context)
+		}
+		out[p] = make([]Completion, o.Samples)
+	}
+	d := &decoder{m: m, o: o, prompts: prompts, out: out, acts: Acts{Inference: true}}
+	d.slots = d.rowsInMemory()
+	total := len(prompts) * o.Samples
+	for d.finished < total {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("llm: generate: stopped after %d of %d answers: %w", d.finished, total, err)
+		}
+		before := d.finished
+		if len(d.active) < d.slots && d.next < total {
+			if err := d.admit(ctx); err != nil {
+				return nil, err
+			}
+		} else {
+			d.step()
+		}
+		if d.finished > before && total > 1 {
+			progress.Report(ctx, progress.Event{Task: "generate", Done: d.finished, Total: total})
+		}
+	}
+	return out, nil
+}
+
+func (m *Model) generateOptions(opts *GenerateOptions) (GenerateOptions, error) {
 	o := GenerateOptions{}
 	if opts != nil {
 		o = *opts
+	}
+	switch {
+	case o.Temperature < 0 || o.TopK < 0 || o.TopP < 0 || o.TopP > 1 || o.MinP < 0 || o.MinP > 1 || o.RepetitionPenalty < 0:
+		return o, fmt.Errorf("options %+v: temperature, top-k and the repetition penalty must not be negative, top-p and min-p lie between 0 and 1", o)
+	case m.unembed == nil:
+		return o, fmt.Errorf("the model has no output projection")
+	case len(o.Stop) > 0 && m.Tokenizer == nil:
+		return o, fmt.Errorf("stop texts %q: the model has no tokenizer", o.Stop)
 	}
 	if o.Samples <= 0 {
 		o.Samples = 1
@@ -38,204 +112,254 @@ func (m *Model) Generate(ctx context.Context, prompt []int, opts *GenerateOption
 	if o.Temperature == 0 {
 		o.Temperature = 1
 	}
-	room := m.Config.Context - len(prompt)
-	if o.MaxTokens <= 0 || o.MaxTokens > room {
-		o.MaxTokens = room
+	if o.RepetitionPenalty == 0 {
+		o.RepetitionPenalty = 1
 	}
 	if o.MaxTokens <= 0 {
-		return nil, fmt.Errorf("llm: generate: the prompt has %d tokens and the context is %d", len(prompt), m.Config.Context)
+		o.MaxTokens = m.Config.Context
 	}
-	if m.unembed == nil {
-		return nil, fmt.Errorf("llm: generate: the model has no output projection")
+	return o, nil
+}
+
+// stream is the source of random numbers of one answer.
+func (o *GenerateOptions) stream(p int, prompt []int, sample int) *rand.Rand {
+	if o.Seeds != nil {
+		return rand.New(rand.NewPCG(o.Seeds[p], uint64(o.First+sample)))
 	}
-	d, err := m.newDecoder(prompt, o.Samples, o.MaxTokens)
-	if err != nil {
-		return nil, err
+	h := fnv.New64a()
+	for _, id := range prompt {
+		h.Write(binary.LittleEndian.AppendUint32(nil, uint32(id)))
 	}
-	out := make([][]int, o.Samples)
-	rngs := make([]*rand.Rand, o.Samples)
-	for i := range rngs {
-		rngs[i] = rand.New(rand.NewPCG(o.Seed, uint64(o.First+i)))
-	}
-	active := make([]int, o.Samples)
-	for i := range active {
-		active[i] = i
-	}
-	V := m.Config.Vocab
-	logits := m.Logits(d.last)
-	first := logits
-	for step := range o.MaxTokens {
-		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("llm: generate: stopped after %d of %d tokens: %w", step, o.MaxTokens, err)
+	return rand.New(rand.NewPCG(o.Seed, h.Sum64()+uint64(o.First+sample)))
+}
+
+// decoder generates the answers of one call, several at a time: as one ends, the next takes its place.
+type decoder struct {
+	m        *Model
+	o        GenerateOptions
+	prompts  [][]int
+	out      [][]Completion
+	slots    int // answers in memory at once
+	next     int // number of the next answer to start: prompt·Samples + sample
+	finished int
+	active   []*answer // those of one prompt lie together
+	spare    []*answer // memory to use again
+	read     map[int]*prefix
+	acts     Acts
+	la       layerActs
+	h        []float32
+}
+
+// prefix is a prompt that has been read.
+type prefix struct {
+	kv     []tensor.KV // [layers, KV heads]
+	logits []float32   // of the token after the prompt [V]
+	left   int         // answers still to be finished
+}
+
+// answer is one that is being generated.
+type answer struct {
+	prompt, sample int
+	ids            []int
+	logProbs       []float64
+	rng            *rand.Rand
+	kv             []tensor.KV // [layers, KV heads], own rows
+}
+
+// rowsInMemory bounds the keys and values of the answers under way to about 256 MB.
+func (d *decoder) rowsInMemory() int {
+	c := d.m.Config
+	each := 8 * c.Layers * d.m.heads.KV * d.m.heads.D * (min(d.o.MaxTokens, c.Context) + 48)
+	return max(16, min(256, (256<<20)/each))
+}
+
+// admit reads as many prompts as there are free places for and starts their answers.
+func (d *decoder) admit(ctx context.Context) error {
+	m, S := d.m, d.o.Samples
+	var fresh []int
+	end := min(len(d.prompts)*S, d.next+d.slots-len(d.active))
+	tokens := 0
+	for n := d.next; n < end; n = (n/S + 1) * S {
+		p := n / S
+		if d.read[p] != nil {
+			continue
 		}
-		next := make([]int, len(active))
-		tensor.Parallel(len(active), func(k int) {
-			l := append([]float32{}, first...) // the first token of every answer has the same logits
-			if step > 0 {
-				l = logits[k*V : (k+1)*V]
-			}
-			if o.Greedy {
-				next[k] = argmax(l)
-			} else {
-				next[k] = draw(l, o.Temperature, rngs[active[k]])
-			}
-		})
-		var keep, ids []int
-		for k, i := range active {
-			out[i] = append(out[i], next[k])
-			if next[k] != m.Config.EOS {
-				keep = append(keep, i)
-				ids = append(ids, next[k])
-			}
-		}
-		active = keep
-		if len(active) == 0 || step == o.MaxTokens-1 {
+		if tokens += len(d.prompts[p]); tokens > 4096 && len(fresh) > 0 {
+			end = n
 			break
 		}
-		logits = m.Logits(d.step(active, ids, step))
+		fresh = append(fresh, p)
 	}
-	return out, nil
-}
-
-func argmax(l []float32) int {
-	best := 0
-	for i, v := range l {
-		if v > l[best] {
-			best = i
+	if len(fresh) > 0 {
+		if err := d.readPrompts(ctx, fresh); err != nil {
+			return err
 		}
 	}
-	return best
-}
-
-// draw returns the smallest id whose cumulative probability exceeds a uniform number. It overwrites l.
-func draw(l []float32, temperature float64, rng *rand.Rand) int {
-	if temperature != 1 {
-		t := float32(1 / temperature)
-		for i := range l {
-			l[i] *= t
+	V := m.Config.Vocab
+	var started []*answer
+	var logits []float32
+	for ; d.next < end; d.next++ {
+		p := d.next / S
+		a := &answer{kv: make([]tensor.KV, len(m.blocks)*m.heads.KV)}
+		if k := len(d.spare); k > 0 {
+			a, d.spare = d.spare[k-1], d.spare[:k-1]
 		}
-	}
-	tensor.Softmax(l)
-	u := rng.Float64()
-	var c float64
-	for i, p := range l {
-		if c += float64(p); c > u {
-			return i
+		a.prompt, a.sample, a.ids, a.logProbs = p, d.next%S, nil, nil
+		a.rng = d.o.stream(p, d.prompts[p], a.sample)
+		for i := range a.kv {
+			a.kv[i].Reset(m.heads.D, min(16, d.o.MaxTokens))
 		}
+		started = append(started, a)
+		logits = append(logits, d.read[p].logits...)
 	}
-	return argmax(l)
+	d.active = append(d.active, d.choose(started, func(i int) []float32 { return logits[i*V : (i+1)*V] })...)
+	return nil
 }
 
-// decoder holds the keys and values of a prompt, and of the answers to it.
-type decoder struct {
-	m      *Model
-	P, max int
-	prompt *Acts       // one forward pass of the prompt
-	k, v   [][]float32 // per layer: answers' keys and values [samples, max, KV·D]
-	last   []float32   // hidden state after the prompt [C]
+// readPrompts computes keys and values of the given prompts, and the logits after them.
+func (d *decoder) readPrompts(ctx context.Context, fresh []int) error {
+	m, hs := d.m, d.m.heads
+	if d.read == nil {
+		d.read = map[int]*prefix{}
+	}
+	var seqs [][]int
+	for _, p := range fresh {
+		seqs = append(seqs, d.prompts[p])
+		d.read[p] = &prefix{kv: make([]tensor.KV, len(m.blocks)*hs.KV), left: d.o.Samples}
+	}
+	b := Pack(seqs)
+	d.acts.keep = func(l int, k, v []float32) {
+		tensor.Parallel(len(fresh)*hs.KV, func(job int) {
+			i, g := job/hs.KV, job%hs.KV
+			kv := &d.read[fresh[i]].kv[l*hs.KV+g]
+			T := b.Off[i+1] - b.Off[i]
+			kv.Reset(hs.D, T)
+			kv.Append(k[b.Off[i]*hs.KRow+hs.K(g):], hs.KRow, v[b.Off[i]*hs.VRow+hs.V(g):], hs.VRow, T)
+		})
+	}
+	if err := m.Forward(ctx, &d.acts, b, b.Lasts()); err != nil {
+		return err
+	}
+	logits, V := m.Logits(d.acts.Hidden), m.Config.Vocab
+	for i, p := range fresh {
+		d.read[p].logits = logits[i*V : (i+1)*V]
+	}
+	return nil
 }
 
-func (m *Model) newDecoder(prompt []int, samples, maxTokens int) (*decoder, error) {
-	d := &decoder{m: m, P: len(prompt), max: maxTokens, prompt: &Acts{}}
-	if err := m.Forward(d.prompt, Pack([][]int{prompt})); err != nil {
-		return nil, err
-	}
-	C := m.Config.Width
-	d.last = d.prompt.Hidden[(d.P-1)*C : d.P*C]
-	kv := m.heads.KV * m.heads.D
-	for range m.blocks {
-		d.k = append(d.k, make([]float32, samples*maxTokens*kv))
-		d.v = append(d.v, make([]float32, samples*maxTokens*kv))
-	}
-	return d, nil
-}
-
-// step reads one token of each active answer (the t-th of each) and returns their hidden states [len(active), C].
-func (d *decoder) step(active, ids []int, t int) []float32 {
-	m, n := d.m, len(active)
-	c, hs := m.Config, d.m.heads
-	C, F := c.Width, c.FeedForward
-	kv := hs.KV * hs.D
-	x := make([]float32, n*C)
-	for k, id := range ids {
-		copy(x[k*C:(k+1)*C], m.embed.Data[id*C:(id+1)*C])
-	}
-	h, mean, rstd := make([]float32, n*C), make([]float32, n), make([]float32, n)
-	att, res := make([]float32, n*C), make([]float32, n*C)
-	up, gate, act := make([]float32, n*F), make([]float32, n*F), make([]float32, n*F)
-	q, kk, vv := make([]float32, n*hs.QRow), make([]float32, n*hs.KRow), make([]float32, n*hs.VRow)
-	var la layerActs
-	for l, blk := range m.blocks {
-		blk.norm1.apply(h, mean, rstd, x)
-		if blk.qkv != nil {
-			blk.qkv.apply(q, h, n, &la)
-			kk, vv = q, q
+// choose draws the next token of each answer from its logits, which it overwrites, and returns those that go on.
+func (d *decoder) choose(as []*answer, logits func(i int) []float32) (on []*answer) {
+	done := make([]bool, len(as))
+	tensor.Parallel(len(as), func(i int) {
+		a, l := as[i], logits(i)
+		lse := float64(0)
+		var raw []float32
+		if d.o.LogProbs {
+			raw = append(raw, l...)
+			lse = float64(tensor.Softmax(append([]float32{}, l...)))
+		}
+		id := d.o.pick(l, a.rng, d.prompts[a.prompt], a.ids)
+		a.ids = append(a.ids, id)
+		if d.o.LogProbs {
+			a.logProbs = append(a.logProbs, float64(raw[id])-lse)
+		}
+		reason := d.ends(a)
+		if done[i] = reason != ""; done[i] {
+			d.out[a.prompt][a.sample] = Completion{IDs: a.ids, LogProbs: a.logProbs, Reason: reason}
+		}
+	})
+	for i, a := range as {
+		if !done[i] {
+			on = append(on, a)
+			continue
+		}
+		d.finished++
+		d.spare = append(d.spare, a)
+		if p := d.read[a.prompt]; p.left > 1 {
+			p.left--
 		} else {
-			blk.q.apply(q, h, n, &la)
-			blk.k.apply(kk, h, n, &la)
-			blk.v.apply(vv, h, n, &la)
+			delete(d.read, a.prompt)
 		}
-		pl := &d.prompt.layers[l]
-		tensor.Parallel((n+7)/8, func(part int) {
-			scores := make([]float32, d.P+t+1)
-			for k := part * 8; k < min(part*8+8, n); k++ {
-				m.rotateRow(q[k*hs.QRow:(k+1)*hs.QRow], kk[k*hs.KRow:(k+1)*hs.KRow], d.P+t, false)
-				slot := (active[k]*d.max + t) * kv
-				for g := range hs.KV {
-					copy(d.k[l][slot+g*hs.D:slot+(g+1)*hs.D], kk[k*hs.KRow+hs.K(g):])
-					copy(d.v[l][slot+g*hs.D:slot+(g+1)*hs.D], vv[k*hs.VRow+hs.V(g):])
-				}
-				d.attend(att[k*C:(k+1)*C], scores, q[k*hs.QRow:(k+1)*hs.QRow], pl, l, active[k], t)
+	}
+	return on
+}
+
+// ends says why an answer is over, "" if it is not.
+func (d *decoder) ends(a *answer) string {
+	m := d.m
+	switch {
+	case a.ids[len(a.ids)-1] == m.Config.EOS:
+		return "end"
+	case len(d.o.Stop) > 0:
+		longest := 0
+		for _, s := range d.o.Stop {
+			longest = max(longest, len(s))
+		}
+		// a token is at least a byte, but for the end of a character: 4 more
+		text := m.Tokenizer.Decode(a.ids[max(0, len(a.ids)-longest-4):])
+		for _, s := range d.o.Stop {
+			if strings.Contains(text, s) {
+				return "stop"
+			}
+		}
+	}
+	if len(a.ids) >= min(d.o.MaxTokens, m.Config.Context-len(d.prompts[a.prompt])) {
+		return "length"
+	}
+	return ""
+}
+
+// queries are scratch space for attention.
+var queries = sync.Pool{New: func() any { return new(tensor.Queries) }}
+
+// step reads the last token of each active answer and draws the next.
+func (d *decoder) step() {
+	m, n := d.m, len(d.active)
+	C, hs, la := m.Config.Width, m.heads, &d.la
+	x := size(d.acts.x[0], n*C)
+	d.acts.x[0] = x
+	for i, a := range d.active {
+		id := a.ids[len(a.ids)-1]
+		copy(x[i*C:(i+1)*C], m.embed.Data[id*C:(id+1)*C])
+	}
+	// the answers of one prompt attend to it together, as many as make a block of queries
+	group := hs.H / hs.KV
+	var runs [][2]int
+	for i := 0; i < n; {
+		j := i + 1
+		for j < n && (j-i+1)*group <= tensor.QueryBlock && d.active[j].prompt == d.active[i].prompt {
+			j++
+		}
+		runs = append(runs, [2]int{i, j})
+		i = j
+	}
+	la.mean1, la.rs1, la.n1 = size(la.mean1, n), size(la.rs1, n), size(la.n1, n*C)
+	for l, blk := range m.blocks {
+		blk.norm1.apply(la.n1, la.mean1, la.rs1, x)
+		m.project(&d.acts, blk, la, n)
+		la.att = size(la.att, n*C)
+		tensor.Parallel(n, func(i int) {
+			a := d.active[i]
+			m.rotateRow(la.q[i*hs.QRow:(i+1)*hs.QRow], la.k[i*hs.KRow:(i+1)*hs.KRow], len(d.prompts[a.prompt])+len(a.ids)-1, false)
+			for g := range hs.KV {
+				a.kv[l*hs.KV+g].Append(la.k[i*hs.KRow+hs.K(g):], hs.KRow, la.v[i*hs.VRow+hs.V(g):], hs.VRow, 1)
 			}
 		})
-		blk.dense.apply(res, att, n, &la)
-		tensor.Axpy(res, 1, x)
-		in := res
-		if c.Parallel {
-			in = x
-		}
-		blk.norm2.apply(h, mean, rstd, in)
-		blk.up.apply(up, h, n, &la)
-		if blk.gate != nil {
-			blk.gate.apply(gate, h, n, &la)
-			nn.SwiGLU(act, gate, up)
-		} else {
-			nn.GELU(act, up)
-		}
-		blk.down.apply(x, act, n, &la)
-		tensor.Axpy(x, 1, res)
+		tensor.Parallel(len(runs)*hs.KV, func(job int) {
+			run, g := runs[job/hs.KV], job%hs.KV
+			q := queries.Get().(*tensor.Queries)
+			defer queries.Put(q)
+			row := func(i int) int { return run[0] + i/group }
+			head := func(i int) int { return g*group + i%group }
+			q.Load((run[1]-run[0])*group, hs.D, func(i int) []float32 { return la.q[row(i)*hs.QRow+hs.Q(head(i)):] }, func(int) int { return 0 })
+			q.AttendStep(&d.read[d.active[run[0]].prompt].kv[l*hs.KV+g],
+				func(i int) *tensor.KV { return &d.active[row(i)].kv[l*hs.KV+g] },
+				func(i int) []float32 { return la.att[row(i)*C+head(i)*hs.D:] })
+		})
+		m.rest(&d.acts, blk, la, x)
 	}
-	m.final.apply(h, mean, rstd, x)
-	return h
-}
-
-// attend computes the attention of one row over the prompt and the answer so far.
-func (d *decoder) attend(out, scores, q []float32, pl *layerActs, layer, sample, t int) {
-	hs := d.m.heads
-	kv := hs.KV * hs.D
-	scale := float32(1 / math.Sqrt(float64(hs.D)))
-	own := sample * d.max * kv
-	for h := range hs.H {
-		g := h * hs.KV / hs.H
-		qh := q[hs.Q(h) : hs.Q(h)+hs.D]
-		for j := range d.P {
-			at := j*hs.KRow + hs.K(g)
-			scores[j] = scale * tensor.Dot(qh, pl.k[at:at+hs.D])
-		}
-		for j := range t + 1 {
-			at := own + j*kv + g*hs.D
-			scores[d.P+j] = scale * tensor.Dot(qh, d.k[layer][at:at+hs.D])
-		}
-		tensor.Softmax(scores)
-		o := out[h*hs.D : (h+1)*hs.D]
-		clear(o)
-		for j := range d.P {
-			at := j*hs.VRow + hs.V(g)
-			tensor.Axpy(o, scores[j], pl.v[at:at+hs.D])
-		}
-		for j := range t + 1 {
-			at := own + j*kv + g*hs.D
-			tensor.Axpy(o, scores[d.P+j], d.v[layer][at:at+hs.D])
-		}
-	}
+	d.h = size(d.h, n*C)
+	m.final.apply(d.h, la.mean1, la.rs1, x)
+	logits, V := m.Logits(d.h), m.Config.Vocab
+	d.active = d.choose(d.active, func(i int) []float32 { return logits[i*V : (i+1)*V] })
 }

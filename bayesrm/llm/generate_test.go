@@ -38,12 +38,12 @@ func TestGreedyStories(t *testing.T) {
 		if got := append([]int{1}, ids...); !reflect.DeepEqual(got, tt.PromptIDs) {
 			t.Errorf("%q: ids %v, want %v", tt.Prompt, got, tt.PromptIDs)
 		}
-		out, err := m.Generate(context.Background(), tt.PromptIDs, &GenerateOptions{Greedy: true, MaxTokens: len(tt.NewIDs)})
+		out, err := m.Generate(context.Background(), [][]int{tt.PromptIDs}, &GenerateOptions{Greedy: true, MaxTokens: len(tt.NewIDs)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !reflect.DeepEqual(out[0], tt.NewIDs) {
-			t.Errorf("%q: continuation %v, want %v", tt.Prompt, out[0], tt.NewIDs)
+		if !reflect.DeepEqual(out[0][0].IDs, tt.NewIDs) {
+			t.Errorf("%q: continuation %v, want %v", tt.Prompt, out[0][0].IDs, tt.NewIDs)
 		}
 	}
 }
@@ -62,12 +62,12 @@ func TestSamplesAlone(t *testing.T) {
 			}
 		}
 	}
-	gen := func(first, n int) [][]int {
-		out, err := m.Generate(context.Background(), []int{1, 5, 9}, &GenerateOptions{Samples: n, First: first, Seed: 7})
+	gen := func(first, n int) []Completion {
+		out, err := m.Generate(context.Background(), [][]int{{1, 5, 9}}, &GenerateOptions{Samples: n, First: first, Seed: 7, LogProbs: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return out
+		return out[0]
 	}
 	all := gen(0, 100)
 	for _, i := range []int{0, 1, 50, 99} {

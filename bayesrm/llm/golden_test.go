@@ -43,14 +43,20 @@ func TestGolden(t *testing.T) {
 				seqs = append(seqs, s)
 				targets = append(append(targets, s[1:]...), -1)
 			}
-			m.Train(true)
 			var acts Acts
-			loss, err := m.LMLoss(&acts, Pack(seqs), targets, 1)
+			for _, frozen := range []bool{false, true} {
+				m.Train(!frozen)
+				if err := m.Forward(t.Context(), &acts, Pack(seqs), nil); err != nil {
+					t.Fatal(err)
+				}
+				check.Close(t, "hidden", acts.Hidden, hidden, tt.logits, 0)
+				check.Close(t, "logits", m.Logits(acts.Hidden), want, tt.logits, 0)
+			}
+			m.Train(true)
+			loss, err := m.LMLoss(t.Context(), &acts, Pack(seqs), targets, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
-			check.Close(t, "hidden", acts.Hidden, hidden, tt.logits, 0)
-			check.Close(t, "logits", m.Logits(acts.Hidden), want, tt.logits, 0)
 			check.Close(t, "loss", []float64{loss}, []float64{float64(g["right.loss"].Data[0])}, 0, 2e-6)
 			n := 0
 			for _, p := range m.Params() {

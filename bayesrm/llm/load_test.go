@@ -36,10 +36,10 @@ func TestSaveLoad(t *testing.T) {
 		t.Errorf("config %+v, template %+v", back.Config, back.Template)
 	}
 	var a, b Acts
-	if err := m.Forward(&a, Pack([][]int{{0, 1, 2}})); err != nil {
+	if err := m.Forward(t.Context(), &a, Pack([][]int{{0, 1, 2}}), nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := back.Forward(&b, Pack([][]int{{0, 1, 2}})); err != nil {
+	if err := back.Forward(t.Context(), &b, Pack([][]int{{0, 1, 2}}), nil); err != nil {
 		t.Fatal(err)
 	}
 	for i := range a.Hidden {
@@ -125,7 +125,7 @@ func TestForwardRefuses(t *testing.T) {
 	m := tiny(t)
 	var a Acts
 	for _, s := range [][]int{{}, {0, 1, 2, 3, 0, 1, 2, 3, 0}, {4}, {-1}} {
-		if err := m.Forward(&a, Pack([][]int{{0}, s})); err == nil || !strings.Contains(err.Error(), "sequence 1 of 2") {
+		if err := m.Forward(t.Context(), &a, Pack([][]int{{0}, s}), nil); err == nil || !strings.Contains(err.Error(), "sequence 1 of 2") {
 			t.Errorf("%v: error %v", s, err)
 		}
 	}

@@ -5,10 +5,12 @@ import (
 	"math"
 	"math/rand/v2"
 	"strings"
+
+	"gobayes/bayesrm/tensor"
 )
 
 // AddLoRA puts a LoRA of rank r on every linear layer whose name ends in one of targets, as PEFT names them
-// ("query_key_value", "q_proj"), and returns them in model order. A ~ U(−1/√in, 1/√in), B = 0; s = alpha/r. Gradients
+// ("query_key_value", "q_proj"; "all-linear" is every one), and returns them in model order. A ~ U(−1/√in, 1/√in), B = 0; s = alpha/r. Gradients
 // are allocated; the base weights stay frozen. It is an error if no layer matches.
 func (m *Model) AddLoRA(targets []string, r int, alpha float64, seed uint64) ([]*LoRA, error) {
 	if r <= 0 {
@@ -20,7 +22,7 @@ func (m *Model) AddLoRA(targets []string, r int, alpha float64, seed uint64) ([]
 	for _, l := range m.Linears() {
 		names = append(names, l.Name)
 		for _, t := range targets {
-			if l.Name != t && !strings.HasSuffix(l.Name, "."+t) {
+			if t != "all-linear" && l.Name != t && !strings.HasSuffix(l.Name, "."+t) {
 				continue
 			}
 			a := &LoRA{A: newParam(l.Name+".lora_A.weight", r, l.In), B: newParam(l.Name+".lora_B.weight", l.Out, r), R: r, Scale: float32(alpha / float64(r)), index: len(all)}
@@ -62,3 +64,26 @@ func (m *Model) DefaultTargets() []string {
 
 // Len is the number of weights of the LoRA.
 func (a *LoRA) Len() int { return len(a.A.Data) + len(a.B.Data) }
+
+// drop writes y = mask·x/(1−p), or adds that to y. The mask is a function of the seed, the LoRA and the element.
+func (a *LoRA) drop(y, x []float32, seed uint64, add bool) {
+	keep := float32(1 / (1 - a.Dropout))
+	limit := uint64(a.Dropout * (1 << 32))
+	const block = 1 << 12
+	tensor.Parallel((len(x)+block-1)/block, func(k int) {
+		rng := rand.NewPCG(seed, uint64(a.index)<<40|uint64(k))
+		for i := k * block; i < min(len(x), (k+1)*block); i += 2 {
+			r := rng.Uint64()
+			for j, bits := i, r; j < min(i+2, len(x)); j, bits = j+1, bits>>32 {
+				v := float32(0)
+				if bits&(1<<32-1) >= limit {
+					v = keep * x[j]
+				}
+				if add {
+					v += y[j]
+				}
+				y[j] = v
+			}
+		}
+	})
+}

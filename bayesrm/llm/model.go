@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"sync"
 
 	"gobayes/bayesrm/nn"
+	"gobayes/bayesrm/tensor"
 	"gobayes/bayesrm/tokenizer"
 )
 
@@ -31,12 +33,38 @@ type Config struct {
 	BOS         int  // token that starts a text, -1 for none
 }
 
-// Param is a weight with its gradient. Grad is nil while the parameter is frozen.
+// Param is a weight with its gradient. Grad is nil while the parameter is frozen; a frozen matrix is laid out for products
+// when it is first used, so call Changed after writing to its Data.
 type Param struct {
 	Name  string // as Hugging Face names it
 	Shape []int
 	Data  []float32
 	Grad  []float32
+
+	packing sync.Mutex
+	packed  *tensor.Packed
+}
+
+// Changed forgets what was derived from Data.
+func (p *Param) Changed() {
+	p.packing.Lock()
+	defer p.packing.Unlock()
+	p.packed = nil
+}
+
+// multiply computes y = x·Wᵀ, or y += x·Wᵀ with add, for the matrix W [Out, In].
+func (p *Param) multiply(y, x []float32, N int, add bool) {
+	if p.Grad != nil {
+		tensor.MatMulNT(y, x, p.Data, N, p.Shape[0], p.Shape[1], add)
+		return
+	}
+	p.packing.Lock()
+	if p.packed == nil {
+		p.packed = tensor.Pack(p.Data, p.Shape[0], p.Shape[1])
+	}
+	w := p.packed
+	p.packing.Unlock()
+	w.MatMul(y, x, N, add)
 }
 
 func newParam(name string, shape ...int) *Param {
@@ -60,7 +88,9 @@ type LoRA struct {
 	A, B  *Param
 	R     int
 	Scale float32
-	index int // among the model's LoRAs
+	// Dropout is the probability that an element of the input is left out while training.
+	Dropout float64
+	index   int // among the model's LoRAs
 }
 
 // norm is a layer norm, or an RMS norm when B is nil.

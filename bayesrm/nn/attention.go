@@ -1,7 +1,7 @@
 package nn
 
 import (
-	"math"
+	"sync"
 
 	"gobayes/bayesrm/tensor"
 )
@@ -14,103 +14,124 @@ type Heads struct {
 	Q, K, V          func(h int) int
 }
 
-// Attention computes causal attention over packed sequences: out = softmax(q·kᵀ/√D)·v per head. off [B+1] are the
-// sequences' offsets. out is [N, H·D]. probs keeps the weights for the backward: for each sequence and head a T×T block, in
-// the order of ProbsLen.
-//
-// Keys and values of a head are transposed first, so that the inner loops run along the sequence: heads are narrow.
-func Attention(out, probs, q, k, v []float32, off []int, hs Heads) {
-	scale := float32(1 / math.Sqrt(float64(hs.D)))
-	at := probsOffsets(off, hs.H)
+// Layout says how sequences lie in a packed batch. Sequence b is the rows Off[b] … Off[b+1].
+type Layout struct {
+	Off []int // B+1 offsets
+	// Prefix is nil, or the sequence that each sequence continues, −1 for none: it sees that one's rows before its own, and
+	// its positions go on from there. A prefix has no prefix itself.
+	Prefix []int
+}
+
+// Len is the number of sequences.
+func (l Layout) Len() int { return len(l.Off) - 1 }
+
+// Before is the rows of the sequence that sequence b continues.
+func (l Layout) Before(b int) (from, n int) {
+	if l.Prefix == nil || l.Prefix[b] < 0 {
+		return 0, 0
+	}
+	p := l.Prefix[b]
+	return l.Off[p], l.Off[p+1] - l.Off[p]
+}
+
+// span is the part of a list of rows that belongs to one sequence.
+type span struct{ seq, from, to int }
+
+// spans cuts rows, which ascend, by sequence. With nil rows every row is in the list.
+func (l Layout) spans(rows []int) (s []span) {
+	k := 0
+	for b := range l.Len() {
+		if rows == nil {
+			s = append(s, span{b, l.Off[b], l.Off[b+1]})
+			continue
+		}
+		from := k
+		for k < len(rows) && rows[k] < l.Off[b+1] {
+			k++
+		}
+		if k > from {
+			s = append(s, span{b, from, k})
+		}
+	}
+	return s
+}
+
+func rowAt(rows []int, i int) int {
+	if rows == nil {
+		return i
+	}
+	return rows[i]
+}
+
+// scratch is what one goroutine needs for attention.
+type scratch struct {
+	kv tensor.KV
+	q  tensor.Queries
+	g  tensor.Grads
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// heads calls f for every block of queries of every head, in parallel over sequences and key heads; the keys and values of
+// the sequence are loaded. base is the position of the sequence's first row. end is called after the blocks of a key head.
+func heads(q, k, v []float32, l Layout, rows []int, hs Heads, begin func(s *scratch), f func(s *scratch, h, i0, i1 int), end func(s *scratch, seq, kv int)) {
+	spans := l.spans(rows)
 	group := hs.H / hs.KV
-	tensor.Parallel((len(off)-1)*hs.KV, func(job int) {
-		b, kv := job/hs.KV, job%hs.KV
-		T := off[b+1] - off[b]
-		kt, vt := transposed(k, off[b], T, hs.KRow, hs.K(kv), hs.D), transposed(v, off[b], T, hs.VRow, hs.V(kv), hs.D)
+	tensor.Parallel(len(spans)*hs.KV, func(job int) {
+		sp, kv := spans[job/hs.KV], job%hs.KV
+		s := scratches.Get().(*scratch)
+		defer scratches.Put(s)
+		first, T := l.Off[sp.seq], l.Off[sp.seq+1]-l.Off[sp.seq]
+		pre, P := l.Before(sp.seq)
+		s.kv.Reset(hs.D, P+T)
+		if P > 0 {
+			s.kv.Append(k[pre*hs.KRow+hs.K(kv):], hs.KRow, v[pre*hs.VRow+hs.V(kv):], hs.VRow, P)
+		}
+		s.kv.Append(k[first*hs.KRow+hs.K(kv):], hs.KRow, v[first*hs.VRow+hs.V(kv):], hs.VRow, T)
+		begin(s)
 		for h := kv * group; h < (kv+1)*group; h++ {
-			p := probs[at[b]+h*T*T : at[b]+(h+1)*T*T]
-			for i := range T {
-				pi := p[i*T : i*T+i+1]
-				clear(pi)
-				for d, x := range row(q, off[b]+i, hs.QRow, hs.Q(h), hs.D) {
-					tensor.Axpy(pi, scale*x, kt[d*T:d*T+i+1])
-				}
-				tensor.Softmax(pi)
-				o := row(out, off[b]+i, hs.H*hs.D, h*hs.D, hs.D)
-				for d := range o {
-					o[d] = tensor.Dot(pi, vt[d*T:d*T+i+1])
-				}
+			for i0 := sp.from; i0 < sp.to; i0 += tensor.QueryBlock {
+				i1 := min(sp.to, i0+tensor.QueryBlock)
+				s.q.Load(i1-i0, hs.D,
+					func(i int) []float32 { return q[rowAt(rows, i0+i)*hs.QRow+hs.Q(h):] },
+					func(i int) int { return P + rowAt(rows, i0+i) - first })
+				f(s, h, i0, i1)
 			}
 		}
+		end(s, sp.seq, kv)
 	})
 }
 
-// AttentionGrad is the backward of Attention; it adds to dq, dk and dv, which have the layouts of q, k and v.
-func AttentionGrad(dq, dk, dv, dout, probs, q, k, v []float32, off []int, hs Heads) {
-	scale := float32(1 / math.Sqrt(float64(hs.D)))
-	at := probsOffsets(off, hs.H)
-	group := hs.H / hs.KV
-	tensor.Parallel((len(off)-1)*hs.KV, func(job int) { // query heads that share a key head add to the same dk
-		b, kv := job/hs.KV, job%hs.KV
-		T := off[b+1] - off[b]
-		kt, vt := transposed(k, off[b], T, hs.KRow, hs.K(kv), hs.D), transposed(v, off[b], T, hs.VRow, hs.V(kv), hs.D)
-		dkt, dvt, ds := make([]float32, hs.D*T), make([]float32, hs.D*T), make([]float32, T)
-		for h := kv * group; h < (kv+1)*group; h++ {
-			p := probs[at[b]+h*T*T : at[b]+(h+1)*T*T]
-			for i := range T {
-				pi, dsi := p[i*T:i*T+i+1], ds[:i+1]
-				clear(dsi)
-				for d, g := range row(dout, off[b]+i, hs.H*hs.D, h*hs.D, hs.D) {
-					tensor.Axpy(dsi, g, vt[d*T:d*T+i+1])
-					tensor.Axpy(dvt[d*T:d*T+i+1], g, pi)
-				}
-				sum := tensor.Dot(dsi, pi)
-				for j, w := range pi { // through the softmax
-					dsi[j] = scale * w * (dsi[j] - sum)
-				}
-				qi, dqi := row(q, off[b]+i, hs.QRow, hs.Q(h), hs.D), row(dq, off[b]+i, hs.QRow, hs.Q(h), hs.D)
-				for d := range dqi {
-					dqi[d] += tensor.Dot(dsi, kt[d*T:d*T+i+1])
-					tensor.Axpy(dkt[d*T:d*T+i+1], qi[d], dsi)
-				}
-			}
+// Attention computes causal attention over packed sequences: out = softmax(q·kᵀ/√D)·v per head, for the given rows, which
+// ascend, or for every row if rows is nil. out is [len(rows), H·D]; stat [len(rows), H] is for the backward.
+func Attention(out, stat, q, k, v []float32, l Layout, rows []int, hs Heads) {
+	C := hs.H * hs.D
+	heads(q, k, v, l, rows, hs, func(*scratch) {}, func(s *scratch, h, i0, i1 int) {
+		s.q.Attend(&s.kv,
+			func(i int) []float32 { return out[(i0+i)*C+h*hs.D : (i0+i)*C+(h+1)*hs.D] },
+			func(i int, x float32) { stat[(i0+i)*hs.H+h] = x })
+	}, func(*scratch, int, int) {})
+}
+
+// AttentionGrad is the backward of Attention; it adds to dq, dk and dv, which have the layouts of q, k and v. Sequences that
+// continue others are refused: each needs gradients of its own for the rows it shares.
+func AttentionGrad(dq, dk, dv, dout, out, stat, q, k, v []float32, l Layout, rows []int, hs Heads) {
+	if l.Prefix != nil {
+		panic("nn: AttentionGrad: sequences with a shared prefix have no backward")
+	}
+	C := hs.H * hs.D
+	heads(q, k, v, l, rows, hs, func(s *scratch) { s.g.Reset(&s.kv) }, func(s *scratch, h, i0, i1 int) {
+		at := func(x []float32) func(i int) []float32 {
+			return func(i int) []float32 { return x[(i0+i)*C+h*hs.D : (i0+i)*C+(h+1)*hs.D] }
 		}
-		for i := range T {
-			dki, dvi := row(dk, off[b]+i, hs.KRow, hs.K(kv), hs.D), row(dv, off[b]+i, hs.VRow, hs.V(kv), hs.D)
-			for d := range hs.D {
-				dki[d] += dkt[d*T+i]
-				dvi[d] += dvt[d*T+i]
-			}
-		}
+		s.g.Attend(&s.q, at(dout), at(out),
+			func(i int) float32 { return stat[(i0+i)*hs.H+h] },
+			func(i int) []float32 {
+				n := rowAt(rows, i0+i)*hs.QRow + hs.Q(h)
+				return dq[n : n+hs.D]
+			})
+	}, func(s *scratch, seq, kv int) {
+		first := l.Off[seq]
+		s.g.AddTo(dk[first*hs.KRow+hs.K(kv):], hs.KRow, dv[first*hs.VRow+hs.V(kv):], hs.VRow, 0, l.Off[seq+1]-first)
 	})
-}
-
-// transposed copies D columns of T rows, from column col of rows of the given width, to [D, T].
-func transposed(x []float32, first, T, width, col, D int) []float32 {
-	t := make([]float32, D*T)
-	for i := range T {
-		for d, v := range row(x, first+i, width, col, D) {
-			t[d*T+i] = v
-		}
-	}
-	return t
-}
-
-// ProbsLen is the number of weights that Attention keeps: Σ H·T².
-func ProbsLen(off []int, H int) int {
-	at := probsOffsets(off, H)
-	return at[len(at)-1]
-}
-
-func probsOffsets(off []int, H int) []int {
-	at := make([]int, len(off))
-	for b := range len(off) - 1 {
-		T := off[b+1] - off[b]
-		at[b+1] = at[b] + H*T*T
-	}
-	return at
-}
-
-func row(x []float32, n, width, col, D int) []float32 {
-	return x[n*width+col : n*width+col+D : n*width+col+D]
 }

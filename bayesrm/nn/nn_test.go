@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"gobayes/bayesrm/internal/check"
+	"gobayes/bayesrm/tensor"
 )
 
 func randn(rng *rand.Rand, n int) []float32 {
@@ -57,7 +59,7 @@ func TestActivationGrads(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 0))
 	const n = 50
 	x, u, dy, y := randn(rng, n), randn(rng, n), randn(rng, n), make([]float32, n)
-	gelu := func() float64 { GELU(y, x); return dot(dy, y) }
+	gelu := func() float64 { tensor.GELU(y, x); return dot(dy, y) }
 	gelu()
 	for i, v := range x {
 		if want := float64(v) * 0.5 * math.Erfc(-float64(v)/math.Sqrt2); math.Abs(float64(y[i])-want) > 1e-6 {
@@ -65,49 +67,77 @@ func TestActivationGrads(t *testing.T) {
 		}
 	}
 	dx := make([]float32, n)
-	GELUGrad(dx, dy, x)
+	tensor.GELUGrad(dx, dy, x)
 	check.Close(t, "GELU dx", dx, check.Grad(gelu, x, 1e-2), 1e-3, 1e-2)
-	swiglu := func() float64 { SwiGLU(y, x, u); return dot(dy, y) }
-	clear(dx)
+	swiglu := func() float64 { tensor.SwiGLU(y, x, u); return dot(dy, y) }
 	du := make([]float32, n)
-	SwiGLUGrad(dx, du, dy, x, u)
+	tensor.SwiGLUGrad(dx, du, dy, x, u)
 	check.Close(t, "SwiGLU dgate", dx, check.Grad(swiglu, x, 1e-2), 1e-3, 1e-2)
 	check.Close(t, "SwiGLU dup", du, check.Grad(swiglu, u, 1e-2), 1e-3, 1e-2)
 }
 
-func TestAttentionGrad(t *testing.T) {
+// TestAttention compares with the formula, differentiates numerically, and checks that some rows alone, and sequences behind
+// a shared prefix, are the bits of the whole.
+func TestAttention(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 0))
-	off := []int{0, 5, 6, 13}
-	N := off[3]
-	col := func(D int) func(int) int { return func(h int) int { return h * D } }
-	hs := Heads{H: 4, KV: 2, D: 3, QRow: 12, KRow: 6, VRow: 6, Q: col(3), K: col(3), V: col(3)}
-	q, k, v, dout := randn(rng, N*12), randn(rng, N*6), randn(rng, N*6), randn(rng, N*12)
-	out, probs := make([]float32, N*12), make([]float32, ProbsLen(off, hs.H))
-	loss := func() float64 { Attention(out, probs, q, k, v, off, hs); return dot(dout, out) }
+	for _, tt := range []struct {
+		D   int
+		off []int
+	}{{3, []int{0, 5, 6, 13}}, {16, []int{0, 40, 41}}, {20, []int{0, 33}}} {
+		t.Run(fmt.Sprintf("D=%d/off=%v", tt.D, tt.off), func(t *testing.T) { testAttention(t, rng, tt.D, tt.off) })
+	}
+}
+
+func testAttention(t *testing.T, rng *rand.Rand, D int, off []int) {
+	const H, KV = 4, 2
+	N := off[len(off)-1]
+	l := Layout{Off: off}
+	col := func(h int) int { return h * D }
+	hs := Heads{H: H, KV: KV, D: D, QRow: H * D, KRow: KV * D, VRow: KV * D, Q: col, K: col, V: col}
+	q, k, v, dout := randn(rng, N*H*D), randn(rng, N*KV*D), randn(rng, N*KV*D), randn(rng, N*H*D)
+	out, stat := make([]float32, N*H*D), make([]float32, N*H)
+	loss := func() float64 { Attention(out, stat, q, k, v, l, nil, hs); return dot(dout, out) }
 	loss()
-	// the reference, straight from the formula
-	for b := range 3 {
+	for b := range l.Len() { // the reference, straight from the formula
 		for i := off[b]; i < off[b+1]; i++ {
-			for h := range 4 {
+			for h := range H {
 				var z float64
-				o := make([]float64, 3)
+				o := make([]float64, D)
 				for j := off[b]; j <= i; j++ {
-					e := math.Exp(dot(q[i*12+h*3:i*12+h*3+3], k[j*6+h/2*3:j*6+h/2*3+3]) / math.Sqrt(3))
+					kj := (j*KV + h/2) * D
+					e := math.Exp(dot(q[(i*H+h)*D:(i*H+h+1)*D], k[kj:kj+D]) / math.Sqrt(float64(D)))
 					z += e
 					for d := range o {
-						o[d] += e * float64(v[j*6+h/2*3+d])
+						o[d] += e * float64(v[kj+d])
 					}
 				}
 				for d := range o {
-					if got := float64(out[i*12+h*3+d]); math.Abs(got-o[d]/z) > 1e-5 {
+					if got := float64(out[(i*H+h)*D+d]); math.Abs(got-o[d]/z) > 1e-5 {
 						t.Fatalf("row %d head %d: %v, want %v", i, h, got, o[d]/z)
 					}
 				}
 			}
 		}
 	}
+	rows := []int{0, 2, N - 1}
+	few, fewStat := make([]float32, 3*H*D), make([]float32, 3*H)
+	Attention(few, fewStat, q, k, v, l, rows, hs)
+	for i, n := range rows {
+		if !slices.Equal(few[i*H*D:(i+1)*H*D], out[n*H*D:(n+1)*H*D]) {
+			t.Fatalf("row %d alone differs", n)
+		}
+	}
+	if P := off[1] - 2; l.Len() == 1 || P > 2 { // cut the first sequence in two
+		cut := Layout{Off: append([]int{0, P}, off[1:]...), Prefix: append([]int{-1, 0}, slices.Repeat([]int{-1}, l.Len()-1)...)}
+		again := make([]float32, len(out))
+		Attention(again, stat, q, k, v, cut, nil, hs)
+		if !slices.Equal(again, out) {
+			t.Fatal("a sequence behind its prefix differs from the whole")
+		}
+	}
+	loss()
 	dq, dk, dv := make([]float32, len(q)), make([]float32, len(k)), make([]float32, len(v))
-	AttentionGrad(dq, dk, dv, dout, probs, q, k, v, off, hs)
+	AttentionGrad(dq, dk, dv, dout, out, stat, q, k, v, l, nil, hs)
 	check.Close(t, "dq", dq, check.Grad(loss, q, 1e-2), 1e-3, 1e-2)
 	check.Close(t, "dk", dk, check.Grad(loss, k, 1e-2), 1e-3, 1e-2)
 	check.Close(t, "dv", dv, check.Grad(loss, v, 1e-2), 1e-3, 1e-2)

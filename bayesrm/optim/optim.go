@@ -1,7 +1,11 @@
 // Package optim holds AdamW, learning-rate schedules and gradient clipping.
 package optim
 
-import "math"
+import (
+	"math"
+
+	"gobayes/bayesrm/tensor"
+)
 
 // AdamW is the optimiser of Loshchilov and Hutter (2019): Adam with bias correction and decoupled weight decay.
 type AdamW struct {
@@ -26,16 +30,8 @@ func (o *AdamW) Update(params, grads [][]float32, lr float64) {
 	o.Step++
 	c1 := 1 - math.Pow(o.Beta1, float64(o.Step))
 	c2 := math.Sqrt(1 - math.Pow(o.Beta2, float64(o.Step)))
-	b1, b2 := float32(o.Beta1), float32(o.Beta2)
-	step, eps, decay := float32(lr/c1), float32(o.Eps), float32(1-lr*o.WeightDecay)
-	rc2 := float32(1 / c2)
 	for k, p := range params {
-		m, v := o.M[k], o.V[k]
-		for i, g := range grads[k] {
-			m[i] = b1*m[i] + (1-b1)*g
-			v[i] = b2*v[i] + (1-b2)*g*g
-			p[i] = p[i]*decay - step*m[i]/(float32(math.Sqrt(float64(v[i])))*rc2+eps)
-		}
+		tensor.AdamW(p, o.M[k], o.V[k], grads[k], float32(o.Beta1), float32(o.Beta2), float32(lr/c1), float32(1/c2), float32(o.Eps), float32(1-lr*o.WeightDecay))
 	}
 }
 

@@ -151,13 +151,13 @@ func TestJacobians(t *testing.T) {
 	m := loadGolden(t, "reward_lora_attn/adapter_initial")
 	seqs := [][]int{{5, 9, 2, 0}, {7, 7, 11, 30, 41, 0}, {3, 0}}
 	var acts llm.Acts
-	r, J, err := m.Jacobians(&acts, seqs)
+	r, J, err := m.Jacobians(t.Context(), &acts, seqs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	P := m.NumWeights()
 	for i, s := range seqs {
-		one, J1, err := m.Jacobians(&acts, [][]int{s})
+		one, J1, err := m.Jacobians(t.Context(), &acts, [][]int{s})
 		if err != nil {
 			t.Fatal(err)
 		}

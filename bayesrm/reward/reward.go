@@ -191,13 +191,12 @@ func (m *Model) Theta() []float64 {
 	return th
 }
 
-// rewards reads r off the hidden states of a packed batch.
-func (m *Model) rewards(acts *llm.Acts, b llm.Batch) []float64 {
+// rewards reads r off the hidden states of the last tokens.
+func (m *Model) rewards(acts *llm.Acts) []float64 {
 	C := len(m.Head)
-	r := make([]float64, b.Len())
+	r := make([]float64, len(acts.Hidden)/C)
 	for i := range r {
-		last := b.Off[i+1] - 1
-		for c, h := range acts.Hidden[last*C : (last+1)*C] {
+		for c, h := range acts.Hidden[i*C : (i+1)*C] {
 			r[i] += float64(h) * float64(m.Head[c])
 		}
 	}
@@ -219,17 +218,17 @@ func (t *trainer) Weights() (params, grads [][]float32) {
 }
 
 // Step computes the mean of −log σ(r_w − r_l) over the pairs and its gradients.
-func (t *trainer) Step(_ context.Context, items []int) (float64, error) {
+func (t *trainer) Step(ctx context.Context, items []int) (float64, error) {
 	m, n, C := t.m, len(items), len(t.m.Head)
 	var seqs [][]int
 	for _, i := range items {
 		seqs = append(seqs, t.seqs[2*i], t.seqs[2*i+1])
 	}
 	b := llm.Pack(seqs)
-	if err := m.Base.Forward(&t.acts, b); err != nil {
+	if err := m.Base.Forward(ctx, &t.acts, b, b.Lasts()); err != nil {
 		return 0, fmt.Errorf("reward: %w", err)
 	}
-	r := m.rewards(&t.acts, b)
+	r := m.rewards(&t.acts)
 	dhidden := make([]float32, len(t.acts.Hidden))
 	var loss float64
 	for k := range n {
@@ -237,12 +236,14 @@ func (t *trainer) Step(_ context.Context, items []int) (float64, error) {
 		loss -= nn.LogSigmoid(d) / float64(n)
 		g := float32(-nn.Sigmoid(-d) / float64(n)) // ∂loss/∂r of the chosen one
 		for side, g := range []float32{g, -g} {
-			last := b.Off[2*k+side+1] - 1
-			tensor.Axpy(dhidden[last*C:(last+1)*C], g, m.Head)
-			tensor.Axpy(m.headGrad, g, t.acts.Hidden[last*C:(last+1)*C])
+			i := 2*k + side
+			tensor.Axpy(dhidden[i*C:(i+1)*C], g, m.Head)
+			tensor.Axpy(m.headGrad, g, t.acts.Hidden[i*C:(i+1)*C])
 		}
 	}
-	m.Base.Backward(&t.acts, dhidden, llm.Accumulate)
+	if err := m.Base.Backward(ctx, &t.acts, dhidden, llm.Accumulate); err != nil {
+		return 0, fmt.Errorf("reward: %w", err)
+	}
 	return loss, nil
 }
 
@@ -270,16 +271,17 @@ func Batches(ctx context.Context, task string, seqs [][]int, f func(from, to int
 	return nil
 }
 
-// Rewards returns the reward of each token sequence.
+// Rewards returns the reward of each token sequence. What neighbouring sequences share at their start, a prompt, is computed
+// once.
 func (m *Model) Rewards(ctx context.Context, seqs [][]int) ([]float64, error) {
 	out := make([]float64, 0, len(seqs))
-	var acts llm.Acts
+	acts := llm.Acts{Inference: true}
 	err := Batches(ctx, "score", seqs, func(i, j int) error {
-		b := llm.Pack(seqs[i:j])
-		if err := m.Base.Forward(&acts, b); err != nil {
+		b, last := llm.PackShared(seqs[i:j])
+		if err := m.Base.Forward(ctx, &acts, b, last); err != nil {
 			return err
 		}
-		out = append(out, m.rewards(&acts, b)...)
+		out = append(out, m.rewards(&acts)...)
 		return nil
 	})
 	if err != nil {
@@ -290,16 +292,15 @@ func (m *Model) Rewards(ctx context.Context, seqs [][]int) ([]float64, error) {
 
 // Jacobians returns the rewards of a batch of sequences and their gradients with respect to the LoRA weights, J [B, P].
 // One backward pass serves all: nothing is summed over sequences.
-func (m *Model) Jacobians(acts *llm.Acts, seqs [][]int) (rewards []float64, J []float32, err error) {
+func (m *Model) Jacobians(ctx context.Context, acts *llm.Acts, seqs [][]int) (rewards []float64, J []float32, err error) {
 	b := llm.Pack(seqs)
-	if err := m.Base.Forward(acts, b); err != nil {
+	if err := m.Base.Forward(ctx, acts, b, b.Lasts()); err != nil {
 		return nil, nil, fmt.Errorf("reward: %w", err)
 	}
 	C := len(m.Head)
 	dhidden := make([]float32, len(acts.Hidden))
 	for i := range seqs {
-		last := b.Off[i+1] - 1
-		copy(dhidden[last*C:(last+1)*C], m.Head)
+		copy(dhidden[i*C:(i+1)*C], m.Head)
 	}
 	P := m.NumWeights()
 	J = make([]float32, len(seqs)*P)
@@ -309,28 +310,23 @@ func (m *Model) Jacobians(acts *llm.Acts, seqs [][]int) (rewards []float64, J []
 		at[a] = n
 		n += a.Len()
 	}
-	m.Base.Backward(acts, dhidden, func(l *llm.Linear, x, u, g, gB []float32) {
+	err = m.Base.Backward(ctx, acts, dhidden, func(l *llm.Linear, off []int, x, u, g, gB []float32) {
 		a := l.LoRA
 		o := at[a]
 		tensor.Parallel(len(seqs), func(i int) {
-			from, T := b.Off[i], b.Off[i+1]-b.Off[i]
+			from, to := off[i], off[i+1]
 			dA := J[i*P+o : i*P+o+len(a.A.Data)]
 			dB := J[i*P+o+len(a.A.Data) : i*P+o+a.Len()]
-			outer(dA, gB[from*a.R:], x[from*l.In:], T, a.R, l.In, a.Scale)
-			outer(dB, g[from*l.Out:], u[from*a.R:], T, l.Out, a.R, a.Scale)
+			tensor.MatMulTN(dA, gB[from*a.R:to*a.R], x[from*l.In:to*l.In], to-from, a.R, l.In)
+			tensor.MatMulTN(dB, g[from*l.Out:to*l.Out], u[from*a.R:to*a.R], to-from, l.Out, a.R)
+			tensor.Scale(dA, a.Scale)
+			tensor.Scale(dB, a.Scale)
 		})
 	})
-	return m.rewards(acts, b), J, nil
-}
-
-// outer computes y [out, in] = s·Σ_t a_t b_tᵀ over T rows.
-func outer(y, a, b []float32, T, out, in int, s float32) {
-	for t := range T {
-		bt := b[t*in : (t+1)*in]
-		for o, v := range a[t*out : (t+1)*out] {
-			tensor.Axpy(y[o*in:(o+1)*in], s*v, bt)
-		}
+	if err != nil {
+		return nil, nil, fmt.Errorf("reward: %w", err)
 	}
+	return m.rewards(acts), J, nil
 }
 
 // Evaluation is how well a model predicts preference pairs.

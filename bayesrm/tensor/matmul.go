@@ -1,61 +1,66 @@
-// Package tensor holds the float32 kernels under every layer: matrix products, exp, softmax.
+// Package tensor holds the float32 kernels under every layer, and the float64 ones under package linalg: matrix products,
+// exp, softmax, norms, activations, AdamW, attention.
 //
-// Each result is the same bits for any GOMAXPROCS and for any number of rows beside it: products are cut into tiles of a
-// fixed size, a tile is summed in one order, and the inner dimension is never split.
+// The kernels are assembly for AVX-512, AVX2 and NEON, written by the generator in gen, and plain Go elsewhere; Level tells
+// which are in use. Each result is the same bits for any GOMAXPROCS and for any number of rows beside it: an element of a
+// product is summed by one lane in the order of the inner dimension, whatever tile it falls into.
 package tensor
 
 import (
 	"fmt"
 	"runtime"
-	"sync"
-	"sync/atomic"
-
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/gonum"
 )
-
-// Tiles small enough for the library's serial path, so that the order of its sums never depends on the shape.
-const (
-	tileRows = 64
-	tileCols = 192
-)
-
-var lib gonum.Implementation
 
 // MatMulNT computes y = x·wᵀ, or y += x·wᵀ with add: the forward product of a linear layer. y is [N, out], x is [N, in],
 // w is [out, in].
 func MatMulNT(y, x, w []float32, N, out, in int, add bool) {
 	check("MatMulNT", len(y), N*out, len(x), N*in, len(w), out*in)
-	tiles(N, out, func(i, rows, j, cols int) {
-		lib.Sgemm(blas.NoTrans, blas.Trans, rows, cols, in, 1, x[i*in:], in, w[j*in:], in, beta(add), y[i*out+j:], out)
-	})
+	multiply(y, N, out, in, operand[float32]{x, in, false}, operand[float32]{w, in, true}, nil, add)
 }
 
 // MatMulNN computes y = x·w, or y += x·w with add: the gradient of a linear layer's input. y is [N, out], x is [N, in],
 // w is [in, out].
 func MatMulNN(y, x, w []float32, N, out, in int, add bool) {
 	check("MatMulNN", len(y), N*out, len(x), N*in, len(w), in*out)
-	tiles(N, out, func(i, rows, j, cols int) {
-		lib.Sgemm(blas.NoTrans, blas.NoTrans, rows, cols, in, 1, x[i*in:], in, w[j:], out, beta(add), y[i*out+j:], out)
-	})
+	multiply(y, N, out, in, operand[float32]{x, in, false}, operand[float32]{w, out, false}, nil, add)
 }
 
 // MatMulTN computes y += aᵀ·b: the gradient of a weight. y is [out, in], a is [N, out], b is [N, in].
 func MatMulTN(y, a, b []float32, N, out, in int) {
 	check("MatMulTN", len(y), out*in, len(a), N*out, len(b), N*in)
-	if N == 0 {
-		return
-	}
-	tiles(out, in, func(i, rows, j, cols int) {
-		lib.Sgemm(blas.Trans, blas.NoTrans, rows, cols, N, 1, a[i:], out, b[j:], in, 1, y[i*in+j:], in)
-	})
+	multiply(y, out, in, N, operand[float32]{a, out, true}, operand[float32]{b, in, false}, nil, true)
 }
 
-func beta(add bool) float32 {
-	if add {
-		return 1
+// Packed is a weight matrix w [Out, In] laid out for products with it.
+type Packed struct {
+	Out, In int
+	data    []float32
+}
+
+// Pack lays out w [out, in] once for many products x·wᵀ.
+func Pack(w []float32, out, in int) *Packed {
+	check("Pack", len(w), out*in)
+	g := geometry[float32](out)
+	p := &Packed{Out: out, In: in, data: make([]float32, g.panels(out)*g.width*in)}
+	for k0 := 0; k0 < in; k0 += kc {
+		kw := min(kc, in-k0)
+		Parallel(g.panels(out), func(j int) {
+			packB(g.panel(p.data, out, k0, kw, j), operand[float32]{w, in, true}, k0, kw, j*g.width, min(g.width, out-j*g.width), g.width)
+		})
 	}
-	return 0
+	return p
+}
+
+// MatMul computes y = x·wᵀ, or y += x·wᵀ with add: the same bits as MatMulNT. y is [N, Out], x is [N, In].
+func (p *Packed) MatMul(y, x []float32, N int, add bool) {
+	check("Packed.MatMul", len(y), N*p.Out, len(x), N*p.In)
+	multiply(y, N, p.Out, p.In, operand[float32]{x, p.In, false}, operand[float32]{}, p.data, add)
+}
+
+// MatMul64 computes c = a·b, or c += a·b with add, in float64. c is [m, n] with rows ldc apart; a is [m, k], or [k, m] with
+// transA; b is [k, n], or [n, k] with transB; lda and ldb are the lengths of their rows.
+func MatMul64(c []float64, ldc, m, n, k int, a []float64, lda int, transA bool, b []float64, ldb int, transB, add bool) {
+	multiplyTo(c, ldc, m, n, k, operand[float64]{a, lda, transA}, operand[float64]{b, ldb, transB}, nil, add)
 }
 
 func check(verb string, pairs ...int) {
@@ -66,54 +71,320 @@ func check(verb string, pairs ...int) {
 	}
 }
 
-// parallelAbove is the number of elements of a result below which one goroutine is faster than several.
-const parallelAbove = 1 << 13
-
-// tiles calls f for each tile of an n × m result.
-func tiles(n, m int, f func(i, rows, j, cols int)) {
-	nr, nc := (n+tileRows-1)/tileRows, (m+tileCols-1)/tileCols
-	tile := func(t int) {
-		i, j := t/nc*tileRows, t%nc*tileCols
-		f(i, min(tileRows, n-i), j, min(tileCols, m-j))
-	}
-	if n*m < parallelAbove {
-		for t := range nr * nc {
-			tile(t)
-		}
-		return
-	}
-	Parallel(nr*nc, tile)
+// operand is a matrix: element (i, j) is data[i·ld + j], or data[j·ld + i] where it is stored transposed.
+type operand[T float] struct {
+	data  []T
+	ld    int
+	trans bool
 }
 
-// Parallel calls f(0) … f(n-1), on as many goroutines as there are processors.
-func Parallel(n int, f func(i int)) {
-	workers := min(runtime.GOMAXPROCS(0), n)
-	if workers <= 1 {
-		for i := range n {
-			f(i)
-		}
+// Blocks of a product: kc steps of a sum are done at a time, on nc columns, mc rows.
+const (
+	kc = 512
+	nc = 3072
+	mc = 196
+)
+
+// shape is how the right operand is cut: panels of `width` columns, nv vectors each.
+type shape[T float] struct{ nv, width int }
+
+// vectorLanes is the number of elements of T in a vector.
+func vectorLanes[T float]() int {
+	if sizeOf[T]() == 8 {
+		return lanes64
+	}
+	return lanes
+}
+
+func sizeOf[T float]() int {
+	var x T
+	if _, ok := any(x).(float64); ok {
+		return 8
+	}
+	return 4
+}
+
+func geometry[T float](n int) shape[T] {
+	l := vectorLanes[T]()
+	if n <= l {
+		return shape[T]{1, l}
+	}
+	return shape[T]{2, 2 * l}
+}
+
+func (g shape[T]) panels(n int) int { return (n + g.width - 1) / g.width }
+
+// panel is the part of packed data that holds rows k0 … k0+kw of panel j of n columns.
+func (g shape[T]) panel(data []T, n, k0, kw, j int) []T {
+	at := (k0*g.panels(n) + kw*j) * g.width
+	return data[at : at+kw*g.width]
+}
+
+// stripWidth is the distance of the steps of a packed strip of rows.
+func stripWidth[T float]() int {
+	l := vectorLanes[T]()
+	return (rows[0] + l - 1) / l * l
+}
+
+var (
+	pool32 pool[float32]
+	pool64 pool[float64]
+)
+
+func buffers[T float]() *pool[T] {
+	var x T
+	if _, ok := any(x).(float64); ok {
+		return any(&pool64).(*pool[T])
+	}
+	return any(&pool32).(*pool[T])
+}
+
+func tileOfType[T float](rows, nv int, a, b, c *T, k, as, bs, cs, add int) {
+	switch a := any(a).(type) {
+	case *float32:
+		tile(rows, nv, a, any(b).(*float32), any(c).(*float32), k, as, bs, cs, add)
+	case *float64:
+		tile64(rows, nv, a, any(b).(*float64), any(c).(*float64), k, as, bs, cs, add)
+	}
+}
+
+func multiply[T float](c []T, m, n, k int, a, b operand[T], packed []T, add bool) {
+	multiplyTo(c, n, m, n, k, a, b, packed, add)
+}
+
+// serialBelow is the number of multiplications below which one goroutine is faster than several.
+const serialBelow = 1 << 18
+
+// multiplyTo computes c (+)= a·b. packed is b as Pack lays it out, if that was done.
+func multiplyTo[T float](c []T, ldc, m, n, k int, a, b operand[T], packed []T, add bool) {
+	if m == 0 || n == 0 {
 		return
 	}
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	work := func() {
-		for {
-			i := int(next.Add(1)) - 1
-			if i >= n {
-				return
+	if k == 0 {
+		if !add {
+			for i := range m {
+				clear(c[i*ldc : i*ldc+n])
 			}
-			f(i)
+		}
+		return
+	}
+	workers := runtime.GOMAXPROCS(0)
+	parallel := Parallel
+	if m*n*k < serialBelow {
+		workers = 1
+		parallel = func(n int, f func(int)) {
+			for i := range n {
+				f(i)
+			}
 		}
 	}
-	for range workers - 1 {
-		wg.Go(work)
+	p := product[T]{g: geometry[T](n), c: c, ldc: ldc, m: m, n: n, k: k, a: a, b: b}
+	// few rows: the panels of b are read where they lie
+	p.direct = packed == nil && !b.trans && m <= 2*rows[0]
+	blocks := (m + mc - 1) / mc
+	if m >= 2*rows[0]*workers {
+		blocks = (blocks + workers - 1) / workers * workers
 	}
-	work()
-	wg.Wait()
+	rowsEach := ((m+blocks-1)/blocks + rows[0] - 1) / rows[0] * rows[0]
+	blocks = (m + rowsEach - 1) / rowsEach
+	pieces := 1 // of the columns
+	if blocks < workers {
+		pieces = workers
+	}
+	pb := buffers[T]()
+	for j0 := 0; j0 < n; j0 += nc {
+		first, last := j0/p.g.width, p.g.panels(min(n, j0+nc))
+		for k0 := 0; k0 < k; k0 += kc {
+			kw := min(kc, k-k0)
+			var buf []T
+			switch {
+			case packed != nil:
+				p.panel = func(j int) []T { return p.g.panel(packed, n, k0, kw, j) }
+			case p.direct && n%p.g.width == 0:
+			default:
+				buf = pb.get((last - first) * kw * p.g.width)
+				p.panel = func(j int) []T { return buf[(j-first)*kw*p.g.width : (j-first+1)*kw*p.g.width] }
+				from := first
+				if p.direct { // all but the last, which is not full
+					from = n / p.g.width
+				}
+				if last > from {
+					parallel(last-from, func(j int) {
+						j += from
+						packB(p.panel(j), b, k0, kw, j*p.g.width, min(p.g.width, n-j*p.g.width), p.g.width)
+					})
+				}
+			}
+			block := func(i, from, to int) {
+				i0, i1 := i*rowsEach, min(m, (i+1)*rowsEach)
+				abuf := pb.get(stripWidth[T]() * (i1 - i0 + 1) * kw)
+				p.block(abuf, i0, i1, from, to, k0, kw, add || k0 > 0)
+				pb.put(abuf)
+			}
+			per := (last - first + pieces - 1) / pieces
+			parallel(blocks*pieces, func(t int) {
+				q := t % pieces
+				if from, to := first+q*per, min(last, first+(q+1)*per); from < to {
+					block(t/pieces, from, to)
+				}
+			})
+			if buf != nil {
+				pb.put(buf)
+			}
+		}
+	}
 }
 
-// Dot returns Σ x[i]·y[i]. The lengths must be equal.
-func Dot(x, y []float32) float32 { return lib.Sdot(len(x), x, 1, y, 1) }
+// product is one product under way.
+type product[T float] struct {
+	g       shape[T]
+	c       []T
+	ldc     int
+	m, n, k int
+	a, b    operand[T]
+	direct  bool
+	panel   func(j int) []T
+}
 
-// Axpy computes y += a·x.
-func Axpy(y []float32, a float32, x []float32) { lib.Saxpy(len(x), a, x, 1, y, 1) }
+// strip is a few rows of the left operand, packed: step l of row i is data[at + l·step + i].
+type strip struct{ row, rows, at, step int }
+
+// block computes rows i0 … i1 of panels from … to for the steps k0 … k0+kw of the sum.
+func (p *product[T]) block(buf []T, i0, i1, from, to, k0, kw int, add bool) {
+	size := sizeOf[T]()
+	strips, data := p.strips(buf, i0, i1, k0, kw, to-from)
+	var edge []T
+	plus := 0
+	if add {
+		plus = 1
+	}
+	for j := from; j < to; j++ {
+		j0 := j * p.g.width
+		w := min(p.g.width, p.n-j0)
+		var b *T
+		bs := p.g.width * size
+		if p.direct && w == p.g.width {
+			b, bs = &p.b.data[k0*p.b.ld+j0], p.b.ld*size
+		} else {
+			b = &p.panel(j)[0]
+		}
+		for _, s := range strips {
+			if w == p.g.width {
+				tileOfType(s.rows, p.g.nv, &data[s.at], b, &p.c[s.row*p.ldc+j0], kw, s.step*size, bs, p.ldc*size, plus)
+				continue
+			}
+			if edge == nil {
+				edge = buffers[T]().get(maxLanes * 2 * maxLanes)
+			}
+			tileOfType(s.rows, p.g.nv, &data[s.at], b, &edge[0], kw, s.step*size, bs, p.g.width*size, 0)
+			for i := range s.rows {
+				y := p.c[(s.row+i)*p.ldc+j0 : (s.row+i)*p.ldc+j0+w]
+				for l, v := range edge[i*p.g.width : i*p.g.width+w] {
+					if add {
+						v += y[l]
+					}
+					y[l] = v
+				}
+			}
+		}
+	}
+	if edge != nil {
+		buffers[T]().put(edge)
+	}
+}
+
+// strips packs rows i0 … i1 of the left operand, for the steps k0 … k0+kw, or finds them where they lie.
+func (p *product[T]) strips(buf []T, i0, i1, k0, kw, panels int) ([]strip, []T) {
+	width := stripWidth[T]()
+	ld := p.a.ld
+	list := make([]strip, 0, (i1-i0)/rows[0]+len(rows))
+	for i, r := i0, 0; i < i1; i += rows[r] {
+		for rows[r] > i1-i {
+			r++
+		}
+		list = append(list, strip{row: i, rows: rows[r]})
+	}
+	switch {
+	case p.a.trans && panels <= 4: // steps lie ld apart
+		for k := range list {
+			list[k].at, list[k].step = k0*ld+list[k].row, ld
+		}
+		return list, p.a.data
+	case p.a.trans:
+		for k := range list {
+			s := &list[k]
+			s.at, s.step = k*kw*width, width
+			for l := range kw {
+				src := p.a.data[(k0+l)*ld+s.row:]
+				copy(buf[s.at+l*width:s.at+l*width+s.rows], src[:s.rows])
+			}
+		}
+		return list, buf
+	case i1-i0 == 1:
+		list[0].at, list[0].step = i0*ld+k0, 1
+		return list, p.a.data
+	}
+	last := -1 // where the last `width` rows of the block are packed, for the strips that have fewer
+	for k := range list {
+		s := &list[k]
+		s.step = width
+		switch {
+		case s.row+width <= p.m && s.rows == rows[0]:
+			s.at = k * kw * width
+			transposed(buf[s.at:], width, p.a.data[s.row*ld+k0:], ld, width, kw)
+		case i1 >= width:
+			if last < 0 {
+				last = k * kw * width
+				transposed(buf[last:], width, p.a.data[(i1-width)*ld+k0:], ld, width, kw)
+			}
+			s.at = last + s.row - (i1 - width)
+		default:
+			s.at = k * kw * width
+			for i := range s.rows {
+				for l, v := range p.a.data[(s.row+i)*ld+k0 : (s.row+i)*ld+k0+kw] {
+					buf[s.at+l*width+i] = v
+				}
+			}
+		}
+	}
+	return list, buf
+}
+
+// packB writes rows k0 … k0+kw and columns j0 … j0+w of b as [kw, width], with zeros beyond w.
+func packB[T float](dst []T, b operand[T], k0, kw, j0, w, width int) {
+	if w < width {
+		clear(dst)
+	}
+	if !b.trans {
+		for l := range kw {
+			copy(dst[l*width:l*width+w], b.data[(k0+l)*b.ld+j0:])
+		}
+		return
+	}
+	full := w / vectorLanes[T]() * vectorLanes[T]()
+	if full > 0 {
+		transposed(dst, width, b.data[j0*b.ld+k0:], b.ld, full, kw)
+	}
+	for j := full; j < w; j++ {
+		for l, v := range b.data[(j0+j)*b.ld+k0 : (j0+j)*b.ld+k0+kw] {
+			dst[l*width+j] = v
+		}
+	}
+}
+
+// transposed writes dst[j·dld + i] = src[i·sld + j] for i < n, j < m. n is a multiple of the lanes.
+func transposed[T float](dst []T, dld int, src []T, sld, n, m int) {
+	whole := 0
+	if d, ok := any(dst).([]float32); ok {
+		s := any(src).([]float32)
+		whole = m / lanes * lanes
+		for i := 0; i < n && whole > 0; i += lanes {
+			transpose(&d[i], &s[i*sld], whole/lanes, 4*dld, 4*sld)
+		}
+	}
+	for i := range n {
+		for j := whole; j < m; j++ {
+			dst[j*dld+i] = src[i*sld+j]
+		}
+	}
+}

@@ -9,13 +9,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/nn"
 	"gobayes/bayesrm/progress"
 	"gobayes/bayesrm/safetensors"
-	"gobayes/bayesrm/tensor"
 )
 
 // MakeOptions configure Make. A nil *MakeOptions, and every zero field, mean the default.
@@ -103,20 +101,27 @@ const (
 	labelStream
 )
 
-// answers samples n answers to a prompt. The texts keep the end token, so that gold can tell whether they ended.
-func (m *maker) answers(ctx context.Context, p Prompt, n int, seed uint64) ([]string, error) {
+// answers samples n answers to each prompt; item numbers the first. The texts keep the end token, so that gold can tell
+// whether they ended.
+func (m *maker) answers(ctx context.Context, prompts []Prompt, n, stream, item int) ([][]string, error) {
 	t := m.policy.Template
-	ids, err := m.policy.Tokenizer.Encode(t.Prompt + p.Text + t.Answer)
+	ids, seeds := make([][]int, len(prompts)), make([]uint64, len(prompts))
+	for i, p := range prompts {
+		var err error
+		if ids[i], err = m.policy.Tokenizer.Encode(t.Prompt + p.Text + t.Answer); err != nil {
+			return nil, err
+		}
+		seeds[i] = m.itemSeed(stream, item+i)
+	}
+	out, err := m.policy.Generate(ctx, ids, &llm.GenerateOptions{Samples: n, MaxTokens: maxAnswer, Temperature: m.o.Temperature, Seeds: seeds})
 	if err != nil {
 		return nil, err
 	}
-	out, err := m.policy.Generate(ctx, ids, &llm.GenerateOptions{Samples: n, MaxTokens: maxAnswer, Temperature: m.o.Temperature, Seed: seed})
-	if err != nil {
-		return nil, err
-	}
-	texts := make([]string, n)
-	for i, o := range out {
-		texts[i] = m.policy.Tokenizer.Decode(o)
+	texts := make([][]string, len(prompts))
+	for i := range out {
+		for _, o := range out[i] {
+			texts[i] = append(texts[i], m.policy.Tokenizer.Decode(o.IDs))
+		}
 	}
 	return texts, nil
 }
@@ -157,11 +162,12 @@ func (m *maker) pool(ctx context.Context, made *Made) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	distinct, sum, sum2 := 0, 0.0, 0.0
+	all, err := m.answers(ctx, prompts, m.o.Answers, poolStream, 0)
+	if err != nil {
+		return err
+	}
 	for i, p := range prompts {
-		texts, err := m.answers(ctx, p, m.o.Answers, m.itemSeed(poolStream, i))
-		if err != nil {
-			return err
-		}
+		texts := all[i]
 		seen := map[string]float64{}
 		row := struct {
 			ID      string       `json:"id"`
@@ -182,7 +188,6 @@ func (m *maker) pool(ctx context.Context, made *Made) error {
 		if err := enc.Encode(row); err != nil {
 			return err
 		}
-		progress.Report(ctx, progress.Event{Task: "sample pool", Done: i + 1, Total: len(prompts)})
 	}
 	n := float64(m.o.Prompts * m.o.Answers)
 	made.Prompts, made.Answers = m.o.Prompts, m.o.Answers
@@ -206,17 +211,9 @@ func (m *maker) pairs(ctx context.Context, made *Made) error {
 				prompts = append(prompts, p)
 			}
 		}
-		two := make([][]string, len(prompts))
-		var failed atomic.Pointer[error]
-		tensor.Parallel(len(prompts), func(i int) {
-			ts, err := m.answers(ctx, prompts[i], 2, m.itemSeed(pairStream, next+i))
-			if err != nil {
-				failed.Store(&err)
-			}
-			two[i] = ts
-		})
-		if e := failed.Load(); e != nil {
-			return *e
+		two, err := m.answers(ctx, prompts, 2, pairStream, next)
+		if err != nil {
+			return err
 		}
 		next += len(prompts)
 		for i, p := range prompts {

@@ -12,20 +12,16 @@ func gobayes_bayesrm_nnTable() map[string]reflect.Value {
 		"Attention":     reflect.ValueOf(p_gobayes_bayesrm_nn.Attention),
 		"AttentionGrad": reflect.ValueOf(p_gobayes_bayesrm_nn.AttentionGrad),
 		"CrossEntropy":  reflect.ValueOf(p_gobayes_bayesrm_nn.CrossEntropy),
-		"GELU":          reflect.ValueOf(p_gobayes_bayesrm_nn.GELU),
-		"GELUGrad":      reflect.ValueOf(p_gobayes_bayesrm_nn.GELUGrad),
 		"Heads":         reflect.ValueOf((*p_gobayes_bayesrm_nn.Heads)(nil)),
 		"LayerNorm":     reflect.ValueOf(p_gobayes_bayesrm_nn.LayerNorm),
 		"LayerNormGrad": reflect.ValueOf(p_gobayes_bayesrm_nn.LayerNormGrad),
+		"Layout":        reflect.ValueOf((*p_gobayes_bayesrm_nn.Layout)(nil)),
 		"LogSigmoid":    reflect.ValueOf(p_gobayes_bayesrm_nn.LogSigmoid),
 		"NewRotary":     reflect.ValueOf(p_gobayes_bayesrm_nn.NewRotary),
-		"ProbsLen":      reflect.ValueOf(p_gobayes_bayesrm_nn.ProbsLen),
 		"RMSNorm":       reflect.ValueOf(p_gobayes_bayesrm_nn.RMSNorm),
 		"RMSNormGrad":   reflect.ValueOf(p_gobayes_bayesrm_nn.RMSNormGrad),
 		"Rotary":        reflect.ValueOf((*p_gobayes_bayesrm_nn.Rotary)(nil)),
 		"Sigmoid":       reflect.ValueOf(p_gobayes_bayesrm_nn.Sigmoid),
-		"SwiGLU":        reflect.ValueOf(p_gobayes_bayesrm_nn.SwiGLU),
-		"SwiGLUGrad":    reflect.ValueOf(p_gobayes_bayesrm_nn.SwiGLUGrad),
 	}
 }
 

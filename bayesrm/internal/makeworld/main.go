@@ -36,7 +36,7 @@ type lm struct {
 	from []int // first token of the answer
 }
 
-func (l *lm) Step(_ context.Context, items []int) (float64, error) {
+func (l *lm) Step(ctx context.Context, items []int) (float64, error) {
 	var seqs [][]int
 	var targets []int
 	for _, i := range items {
@@ -50,7 +50,7 @@ func (l *lm) Step(_ context.Context, items []int) (float64, error) {
 			targets = append(targets, next)
 		}
 	}
-	return l.m.LMLoss(&l.acts, llm.Pack(seqs), targets, 1)
+	return l.m.LMLoss(ctx, &l.acts, llm.Pack(seqs), targets, 1)
 }
 
 func (l *lm) Weights() (params, grads [][]float32) {

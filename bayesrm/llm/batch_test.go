@@ -1,0 +1,330 @@
+package llm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+
+	"gobayes/bayesrm/internal/check"
+)
+
+var tinyConfigs = []Config{
+	{Arch: "gpt_neox", Width: 32, Layers: 3, Heads: 4, KVHeads: 4, FeedForward: 128, Vocab: 50, Context: 90, RotaryDim: 4, RotaryBase: 10000, NormEps: 1e-5, Parallel: true, EOS: 3, BOS: -1},
+	{Arch: "gpt_neox", Width: 40, Layers: 2, Heads: 2, KVHeads: 2, FeedForward: 72, Vocab: 50, Context: 90, RotaryDim: 10, RotaryBase: 10000, NormEps: 1e-5, EOS: 3, BOS: -1},
+	{Arch: "llama", Width: 48, Layers: 3, Heads: 6, KVHeads: 2, FeedForward: 100, Vocab: 50, Context: 90, RotaryDim: 8, RotaryBase: 10000, NormEps: 1e-5, EOS: 3, BOS: 1},
+}
+
+// newTiny returns a model with weights large enough for distributions that are not flat.
+func newTiny(t *testing.T, c Config) *Model {
+	t.Helper()
+	m, err := New(c, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range m.Params() {
+		if len(p.Shape) == 2 {
+			for i := range p.Data {
+				p.Data[i] *= 8
+			}
+		}
+	}
+	return m
+}
+
+func eachTiny(t *testing.T, f func(t *testing.T, m *Model)) {
+	for i, c := range tinyConfigs {
+		t.Run(fmt.Sprintf("%s/%d", c.Arch, i), func(t *testing.T) { f(t, newTiny(t, c)) })
+	}
+}
+
+func someTokens(rng *rand.Rand, n, vocab int) []int {
+	s := make([]int, n)
+	for i := range s {
+		s[i] = 4 + rng.IntN(vocab-4)
+	}
+	return s
+}
+
+// TestSharedPrefix: scoring answers behind a prompt that is read once gives the bits of the separate runs.
+func TestSharedPrefix(t *testing.T) {
+	eachTiny(t, func(t *testing.T, m *Model) {
+		rng := rand.New(rand.NewPCG(1, 0))
+		C := m.Config.Width
+		var seqs [][]int
+		for range 3 { // three prompts; the second has one answer only
+			prompt := someTokens(rng, 35, m.Config.Vocab)
+			for k := range 5 {
+				if len(seqs) == 5 && k > 0 {
+					break
+				}
+				seqs = append(seqs, append(slices.Clone(prompt), someTokens(rng, 1+rng.IntN(30), m.Config.Vocab)...))
+			}
+		}
+		seqs = append(seqs, seqs[len(seqs)-1]) // the same text twice
+		b, last := PackShared(seqs)
+		separate := 0
+		for _, s := range seqs {
+			separate += len(s)
+		}
+		if want := separate - (4+5)*35; len(b.IDs) > want {
+			t.Errorf("%d rows packed, want at most %d of %d", len(b.IDs), want, separate)
+		}
+		shared, alone := Acts{Inference: true}, Acts{}
+		if err := m.Forward(t.Context(), &shared, b, last); err != nil {
+			t.Fatal(err)
+		}
+		for i, s := range seqs {
+			if err := m.Forward(t.Context(), &alone, Pack([][]int{s}), nil); err != nil {
+				t.Fatal(err)
+			}
+			if want := alone.Hidden[(len(s)-1)*C:]; !slices.Equal(shared.Hidden[i*C:(i+1)*C], want) {
+				t.Fatalf("sequence %d: %v behind the shared prompt, %v alone", i, shared.Hidden[i*C:i*C+3], want[:3])
+			}
+		}
+	})
+}
+
+// TestRows: with some rows only, hidden states are those of the whole pass, and so are the gradients of a loss on them.
+func TestRows(t *testing.T) {
+	eachTiny(t, func(t *testing.T, m *Model) {
+		rng := rand.New(rand.NewPCG(2, 0))
+		if _, err := m.AddLoRA([]string{"all-linear"}, 2, 4, 1); err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range m.LoRAs() {
+			for i := range a.B.Data {
+				a.B.Data[i] = float32(rng.NormFloat64()) / 10
+			}
+		}
+		m.Train(true)
+		C := m.Config.Width
+		b := Pack([][]int{someTokens(rng, 40, 50), someTokens(rng, 3, 50), someTokens(rng, 33, 50)})
+		grads := func(rows []int) (hidden []float32, g [][]float32) {
+			var acts Acts
+			if err := m.Forward(t.Context(), &acts, b, rows); err != nil {
+				t.Fatal(err)
+			}
+			dh := make([]float32, len(acts.Hidden))
+			rng := rand.New(rand.NewPCG(3, 0))
+			for _, n := range b.Lasts() {
+				i := n
+				if rows != nil {
+					i = slices.Index(rows, n)
+				}
+				for c := range C {
+					dh[i*C+c] = float32(rng.NormFloat64())
+				}
+				hidden = append(hidden, acts.Hidden[i*C:(i+1)*C]...)
+			}
+			all := m.Params()
+			for _, a := range m.LoRAs() {
+				all = append(all, a.A, a.B)
+			}
+			for _, p := range all {
+				clear(p.Grad)
+			}
+			if err := m.Backward(t.Context(), &acts, dh, Accumulate); err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range all {
+				g = append(g, slices.Clone(p.Grad))
+			}
+			return hidden, g
+		}
+		h, g := grads(nil)
+		for _, rows := range [][]int{b.Lasts(), {5, 39, 41, 42, 75}} {
+			h2, g2 := grads(rows)
+			if !slices.Equal(h, h2) {
+				t.Errorf("rows %v: other hidden states", rows)
+			}
+			for i := range g {
+				check.Norm(t, fmt.Sprintf("rows %v, gradient %d", rows, i), g2[i], g[i], 1e-5)
+			}
+		}
+		m.Train(false)
+		frozen, _ := grads(b.Lasts())
+		check.Close(t, "packed weights", frozen, h, 1e-6, 1e-5)
+		if err := m.Forward(t.Context(), &Acts{}, b, []int{3, 1}); err == nil {
+			t.Error("rows out of order were taken")
+		}
+	})
+}
+
+// TestDropout: gradients are those of the loss with the same mask, and a mask leaves out the share that it should.
+func TestDropout(t *testing.T) {
+	m := newTiny(t, tinyConfigs[2])
+	as, err := m.AddLoRA([]string{"q_proj", "down_proj"}, 3, 6, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(4, 0))
+	for _, a := range as {
+		a.Dropout = 0.3
+		for i := range a.B.Data {
+			a.B.Data[i] = float32(rng.NormFloat64()) / 10
+		}
+	}
+	b := Pack([][]int{someTokens(rng, 9, 50)})
+	acts := Acts{Dropout: 11}
+	var dh []float32
+	loss := func() float64 {
+		if err := m.Forward(t.Context(), &acts, b, nil); err != nil {
+			t.Fatal(err)
+		}
+		if dh == nil {
+			for range acts.Hidden {
+				dh = append(dh, float32(rng.NormFloat64()))
+			}
+		}
+		var s float64
+		for i, h := range acts.Hidden {
+			s += float64(h) * float64(dh[i])
+		}
+		return s
+	}
+	with := loss()
+	if err := m.Backward(t.Context(), &acts, dh, Accumulate); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range as[:3] {
+		check.Close(t, a.A.Name, a.A.Grad, check.Grad(loss, a.A.Data, 1e-2), 2e-2, 5e-2)
+		check.Close(t, a.B.Name, a.B.Grad, check.Grad(loss, a.B.Data, 1e-2), 2e-2, 5e-2)
+	}
+	acts.Dropout = 0
+	if without := loss(); without == with {
+		t.Error("dropout changes nothing")
+	}
+	x, y := make([]float32, 100000), make([]float32, 100000)
+	for i := range x {
+		x[i] = 1
+	}
+	as[0].drop(y, x, 5, false)
+	zero := 0
+	for _, v := range y {
+		if v == 0 {
+			zero++
+		} else if math.Abs(float64(v)-1/0.7) > 1e-6 {
+			t.Fatalf("kept element %v, want 1/0.7", v)
+		}
+	}
+	if zero < 29300 || zero > 30700 {
+		t.Errorf("%d of 100000 dropped, want about 30000", zero)
+	}
+}
+
+// TestDecodeEqualsForward: greedy decoding of several prompts at once takes the tokens that a full pass would, and its
+// log-probabilities are those of the full pass.
+func TestDecodeEqualsForward(t *testing.T) {
+	eachTiny(t, func(t *testing.T, m *Model) {
+		rng := rand.New(rand.NewPCG(5, 0))
+		prompts := [][]int{someTokens(rng, 40, 50), someTokens(rng, 1, 50), someTokens(rng, 7, 50)}
+		out, err := m.Generate(t.Context(), prompts, &GenerateOptions{Greedy: true, MaxTokens: 45, LogProbs: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p, prompt := range prompts {
+			c := out[p][0]
+			full := append(slices.Clone(prompt), c.IDs...)
+			acts := Acts{Inference: true}
+			if err := m.Forward(t.Context(), &acts, Pack([][]int{full}), nil); err != nil {
+				t.Fatal(err)
+			}
+			V := m.Config.Vocab
+			logits := m.Logits(acts.Hidden)
+			for i, id := range c.IDs {
+				l := logits[(len(prompt)+i-1)*V:][:V]
+				if best := argmax(l); best != id {
+					t.Fatalf("prompt %d, token %d: %d, the full pass gives %d", p, i, id, best)
+				}
+				var z float64
+				for _, v := range l {
+					z += math.Exp(float64(v - l[id]))
+				}
+				if want := -math.Log(z); math.Abs(c.LogProbs[i]-want) > 1e-4 {
+					t.Fatalf("prompt %d, token %d: log-probability %v, want %v", p, i, c.LogProbs[i], want)
+				}
+			}
+			if reason := c.Reason; (c.IDs[len(c.IDs)-1] == 3) != (reason == "end") {
+				t.Errorf("prompt %d ends for reason %q with token %d", p, reason, c.IDs[len(c.IDs)-1])
+			}
+		}
+	})
+}
+
+// TestPick draws from a known distribution under each truncation.
+func TestPick(t *testing.T) {
+	p := []float64{0.05, 0.4, 0.1, 0.3, 0.15}
+	for _, tt := range []struct {
+		name string
+		o    GenerateOptions
+		want []float64
+	}{
+		{"plain", GenerateOptions{}, p},
+		{"top-k", GenerateOptions{TopK: 2}, []float64{0, 4. / 7, 0, 3. / 7, 0}},
+		{"top-p", GenerateOptions{TopP: 0.65}, []float64{0, 4. / 7, 0, 3. / 7, 0}},
+		{"top-p of top-k", GenerateOptions{TopK: 3, TopP: 0.9}, []float64{0, 40. / 85, 0, 30. / 85, 15. / 85}},
+		{"min-p", GenerateOptions{MinP: 0.3}, []float64{0, 40. / 85, 0, 30. / 85, 15. / 85}},
+		{"temperature", GenerateOptions{Temperature: 0.5}, []float64{0.0025 / 0.285, 0.16 / 0.285, 0.01 / 0.285, 0.09 / 0.285, 0.0225 / 0.285}},
+		{"greedy", GenerateOptions{Greedy: true}, []float64{0, 1, 0, 0, 0}},
+		{"penalty", GenerateOptions{RepetitionPenalty: 2, Greedy: true}, []float64{0, 0, 0, 1, 0}},
+	} {
+		o := tt.o
+		if o.Temperature == 0 {
+			o.Temperature = 1
+		}
+		if o.RepetitionPenalty == 0 {
+			o.RepetitionPenalty = 1
+		}
+		rng := rand.New(rand.NewPCG(6, 0))
+		const n = 20000
+		got := make([]float64, 5)
+		for range n {
+			l := make([]float32, 5)
+			for i := range l {
+				l[i] = float32(math.Log(p[i]))
+			}
+			got[o.pick(l, rng, []int{1}, nil)] += 1. / n
+		}
+		for i := range got {
+			if sd := math.Sqrt(tt.want[i] * (1 - tt.want[i]) / n); math.Abs(got[i]-tt.want[i]) > 4*sd+1e-9 {
+				t.Errorf("%s: token %d has frequency %.4f, want %.4f", tt.name, i, got[i], tt.want[i])
+			}
+		}
+	}
+}
+
+func TestGenerateErrors(t *testing.T) {
+	m := newTiny(t, tinyConfigs[0])
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := m.Generate(ctx, [][]int{{4, 5}}, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	for _, tt := range []struct {
+		prompts [][]int
+		o       *GenerateOptions
+	}{
+		{[][]int{{}}, nil}, {[][]int{{99}}, nil}, {[][]int{make([]int, 90)}, nil},
+		{[][]int{{4}}, &GenerateOptions{TopP: 2}}, {[][]int{{4}}, &GenerateOptions{Stop: []string{"x"}}}, {[][]int{{4}}, &GenerateOptions{Seeds: []uint64{1, 2}}},
+	} {
+		if _, err := m.Generate(t.Context(), tt.prompts, tt.o); err == nil {
+			t.Errorf("prompts %v, options %+v: no error", tt.prompts, tt.o)
+		}
+	}
+	a, err := m.Generate(t.Context(), [][]int{{4, 5}, {6}}, &GenerateOptions{Samples: 3, MaxTokens: 8, Seed: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := m.Generate(t.Context(), [][]int{{6}}, &GenerateOptions{Samples: 3, MaxTokens: 8, Seed: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(a[1], b[0]) {
+		t.Error("the answers to a prompt depend on the prompts beside it")
+	}
+}

@@ -1,0 +1,3 @@
+module gobayes/bayesrm/tensor/gen
+
+go 1.26.0
