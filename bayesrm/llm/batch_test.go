@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"slices"
 	"testing"
@@ -326,5 +327,51 @@ func TestGenerateErrors(t *testing.T) {
 	}
 	if !reflect.DeepEqual(a[1], b[0]) {
 		t.Error("the answers to a prompt depend on the prompts beside it")
+	}
+}
+
+// TestAdapter: what SaveAdapter writes, LoadAdapter reads; adapters that are not plain LoRA are refused.
+func TestAdapter(t *testing.T) {
+	m := newTiny(t, tinyConfigs[2])
+	as, err := m.AddLoRA([]string{"q_proj", "down_proj"}, 3, 6, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(7, 0))
+	head := make([]float32, m.Config.Width)
+	for i := range head {
+		head[i] = float32(rng.NormFloat64())
+	}
+	for _, a := range as {
+		a.Dropout = 0.1
+		for i := range a.B.Data {
+			a.B.Data[i] = float32(rng.NormFloat64())
+		}
+	}
+	dir := t.TempDir()
+	if err := m.SaveAdapter(dir, "base", head); err != nil {
+		t.Fatal(err)
+	}
+	back := m.Copy()
+	h, err := back.LoadAdapter(dir)
+	if err != nil || !slices.Equal(h, head) {
+		t.Fatalf("head %v, %v", h, err)
+	}
+	for i, a := range back.LoRAs() {
+		if !slices.Equal(a.A.Data, as[i].A.Data) || !slices.Equal(a.B.Data, as[i].B.Data) || a.Scale != as[i].Scale || a.Dropout != 0.1 {
+			t.Errorf("%s differs", a.A.Name)
+		}
+	}
+	for _, bad := range []string{`"use_dora": true`, `"bias": "all"`, `"target_modules": ".*proj"`, `"rank_pattern": {"q": 2}`, `"lora_dropout": 1`} {
+		c := fmt.Sprintf(`{"peft_type": "LORA", "r": 3, "lora_alpha": 6, "bias": "none", "target_modules": ["q_proj"], %s}`, bad)
+		if err := os.WriteFile(dir+"/adapter_config.json", []byte(c), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Copy().LoadAdapter(dir); err == nil {
+			t.Errorf("an adapter with %s was loaded", bad)
+		}
+	}
+	if err := m.Copy().SaveAdapter(t.TempDir(), "", nil); err == nil {
+		t.Error("a model without LoRA was saved as an adapter")
 	}
 }

@@ -15,8 +15,10 @@ import (
 	"gobayes/bayesrm/tokenizer"
 )
 
-// Load reads a model: a Hugging Face folder (config.json, model.safetensors or its shards, tokenizer.json), a folder or file
-// in llama2.c's format (stories260K.bin with tok512.bin beside it), or hf:ORG/NAME from the local hub cache.
+// Load reads a model: a Hugging Face folder (config.json, model.safetensors or its shards, tokenizer.json), a GGUF file, a
+// folder or file in llama2.c's format (stories260K.bin with tok512.bin beside it), or hf:ORG/NAME and hf:ORG/NAME/FILE.gguf from
+// Hugging Face's hub, which is asked only for what its local cache lacks. HF_TOKEN, HF_HOME, HF_HUB_CACHE, HF_ENDPOINT and
+// HF_HUB_OFFLINE mean what they mean to its own tools.
 //
 // A missing or misshapen tensor, a NaN and an unknown architecture are errors that name what was expected and found.
 func Load(ctx context.Context, path string) (*Model, error) {
@@ -24,7 +26,7 @@ func Load(ctx context.Context, path string) (*Model, error) {
 		return nil, fmt.Errorf("llm: load %s: %w", path, err)
 	}
 	if name, ok := strings.CutPrefix(path, "hf:"); ok {
-		p, err := hubFolder(name)
+		p, err := hubPath(ctx, name)
 		if err != nil {
 			return nil, err
 		}
@@ -32,10 +34,12 @@ func Load(ctx context.Context, path string) (*Model, error) {
 	}
 	st, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("llm: load: %w; give a folder with config.json and model.safetensors, or a llama2.c .bin file", err)
+		return nil, fmt.Errorf("llm: load: %w; give a folder with config.json and model.safetensors, a GGUF file, a llama2.c .bin file, or hf:ORG/NAME", err)
 	}
 	var m *Model
 	switch bins, _ := filepath.Glob(filepath.Join(path, "*.bin")); {
+	case isGGUF(path):
+		m, err = loadGGUF(ctx, path)
 	case !st.IsDir():
 		m, err = loadLlama2C(path)
 	case exists(filepath.Join(path, "config.json")):
@@ -58,27 +62,6 @@ func Load(ctx context.Context, path string) (*Model, error) {
 
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
-// hubFolder finds a model in the cache that Hugging Face's tools share.
-func hubFolder(name string) (string, error) {
-	cache := os.Getenv("HF_HUB_CACHE")
-	if cache == "" {
-		home := os.Getenv("HF_HOME")
-		if home == "" {
-			dir, err := os.UserHomeDir()
-			if err != nil {
-				return "", fmt.Errorf("llm: hf:%s: %w", name, err)
-			}
-			home = filepath.Join(dir, ".cache", "huggingface")
-		}
-		cache = filepath.Join(home, "hub")
-	}
-	snaps, _ := filepath.Glob(filepath.Join(cache, "models--"+strings.ReplaceAll(name, "/", "--"), "snapshots", "*", "config.json"))
-	if len(snaps) == 0 {
-		return "", fmt.Errorf("llm: hf:%s: not in the hub cache %s, and this version does not download; run `hf download %s` once, or give a folder", name, cache, name)
-	}
-	return filepath.Dir(snaps[len(snaps)-1]), nil
-}
-
 // hfConfig is the part of config.json that is used, in the spellings of transformers 4 and 5.
 type hfConfig struct {
 	ModelType    string   `json:"model_type"`
@@ -100,12 +83,44 @@ type hfConfig struct {
 	RotaryPct    *float64 `json:"rotary_pct"`
 	RotaryBase   *float64 `json:"rotary_emb_base"`
 	RopeTheta    *float64 `json:"rope_theta"`
-	RopeScaling  any      `json:"rope_scaling"`
-	Rope         *struct {
-		Theta   float64  `json:"rope_theta"`
-		Partial *float64 `json:"partial_rotary_factor"`
-		Type    string   `json:"rope_type"`
-	} `json:"rope_parameters"`
+	RopeScaling  *hfRope  `json:"rope_scaling"`
+	Rope         *hfRope  `json:"rope_parameters"`
+}
+
+// hfRope is rope_scaling of transformers 4, or rope_parameters of 5.
+type hfRope struct {
+	Theta    *float64 `json:"rope_theta"`
+	Partial  *float64 `json:"partial_rotary_factor"`
+	Type     string   `json:"rope_type"`
+	OldType  string   `json:"type"`
+	Factor   float64  `json:"factor"`
+	LowFreq  float64  `json:"low_freq_factor"`
+	HighFreq float64  `json:"high_freq_factor"`
+	Original float64  `json:"original_max_position_embeddings"`
+}
+
+// scaling reads what is known and refuses the rest.
+func (r *hfRope) scaling() (*RopeScaling, error) {
+	kind := r.Type
+	if kind == "" {
+		kind = r.OldType
+	}
+	s := &RopeScaling{Type: kind, Factor: r.Factor, LowFreq: r.LowFreq, HighFreq: r.HighFreq, Original: r.Original}
+	switch kind {
+	case "", "default":
+		return nil, nil
+	case "linear":
+		if r.Factor > 0 {
+			return s, nil
+		}
+	case "llama3":
+		if r.Factor > 0 && r.LowFreq > 0 && r.HighFreq > r.LowFreq && r.Original > 0 {
+			return s, nil
+		}
+	default:
+		return nil, fmt.Errorf("rope_scaling: rope_type %q: default, linear and llama3 are known", kind)
+	}
+	return nil, fmt.Errorf("rope_scaling of type %q is incomplete: %+v", kind, *r)
 }
 
 func (h hfConfig) config() (Config, error) {
@@ -120,9 +135,6 @@ func (h hfConfig) config() (Config, error) {
 	D := c.Width / c.Heads
 	if h.HeadDim != 0 && h.HeadDim != D {
 		return c, fmt.Errorf("head_dim %d is not hidden_size / num_attention_heads = %d", h.HeadDim, D)
-	}
-	if h.RopeScaling != nil {
-		return c, fmt.Errorf("rope_scaling %v is not supported", h.RopeScaling)
 	}
 	partial := 1.0
 	switch h.ModelType {
@@ -153,11 +165,17 @@ func (h hfConfig) config() (Config, error) {
 	if h.RotaryPct != nil {
 		partial = *h.RotaryPct
 	}
-	if r := h.Rope; r != nil {
-		if r.Type != "" && r.Type != "default" {
-			return c, fmt.Errorf("rope_type %q is not supported", r.Type)
+	for _, r := range []*hfRope{h.RopeScaling, h.Rope} {
+		if r == nil {
+			continue
 		}
-		c.RotaryBase = r.Theta
+		var err error
+		if c.Rope, err = r.scaling(); err != nil {
+			return c, err
+		}
+		if r.Theta != nil {
+			c.RotaryBase = *r.Theta
+		}
 		if r.Partial != nil {
 			partial = *r.Partial
 		}
@@ -224,6 +242,13 @@ func loadFolder(dir string) (*Model, error) {
 			return nil, fmt.Errorf("llm: load %s: %w", t, err)
 		}
 	}
+	template, err := chatTemplate(dir)
+	if err == nil && !exists(filepath.Join(dir, "template.json")) {
+		err = m.setChat(template)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("llm: load %s: %w", dir, err)
+	}
 	if t := filepath.Join(dir, "tokenizer.json"); exists(t) {
 		if m.Tokenizer, err = tokenizer.Load(t); err != nil {
 			return nil, err
@@ -233,6 +258,25 @@ func loadFolder(dir string) (*Model, error) {
 		}
 	}
 	return m, nil
+}
+
+// chatTemplate reads the chat template of a folder, "" for none.
+func chatTemplate(dir string) (string, error) {
+	if b, err := os.ReadFile(filepath.Join(dir, "chat_template.jinja")); err == nil {
+		return string(b), nil
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "tokenizer_config.json"))
+	if err != nil {
+		return "", nil
+	}
+	var c struct {
+		Template any `json:"chat_template"`
+	}
+	if err := json.Unmarshal(b, &c); err != nil {
+		return "", fmt.Errorf("tokenizer_config.json: %w", err)
+	}
+	s, _ := c.Template.(string)
+	return s, nil
 }
 
 // plainTemplate is used for models that bring none.
@@ -252,10 +296,8 @@ func (m *Model) fill(ts map[string]safetensors.Tensor) error {
 		if fmt.Sprint(t.Shape) != fmt.Sprint(p.Shape) {
 			return fmt.Errorf("tensor %s has shape %v, want %v", p.Name, t.Shape, p.Shape)
 		}
-		for i, v := range t.Data {
-			if v != v || math.IsInf(float64(v), 0) {
-				return fmt.Errorf("tensor %s: element %d is %v", p.Name, i, v)
-			}
+		if err := finite(t.Data); err != nil {
+			return fmt.Errorf("tensor %s: %w", p.Name, err)
 		}
 		copy(p.Data, t.Data)
 	}
@@ -286,6 +328,13 @@ func (m *Model) Save(dir string) error {
 		if c.BOS >= 0 {
 			h["bos_token_id"] = c.BOS
 		}
+	}
+	if r := c.Rope; r != nil {
+		scaling := map[string]any{"rope_type": r.Type, "factor": r.Factor}
+		if r.Type == "llama3" {
+			scaling["low_freq_factor"], scaling["high_freq_factor"], scaling["original_max_position_embeddings"] = r.LowFreq, r.HighFreq, int(r.Original)
+		}
+		h["rope_scaling"] = scaling
 	}
 	b, err := json.MarshalIndent(h, "", "  ")
 	if err != nil {

@@ -26,11 +26,39 @@ type Config struct {
 	Context     int    // longest sequence, in tokens
 	RotaryDim   int    // rotated part of each head
 	RotaryBase  float64
+	Rope        *RopeScaling // nil: none
 	NormEps     float32
 	Parallel    bool // GPT-NeoX: attention and MLP read the same input
 	TiedEmbed   bool // the output projection is the embedding
 	EOS         int  // token that ends a text
 	BOS         int  // token that starts a text, -1 for none
+}
+
+// RopeScaling stretches the rotary embedding to longer texts than the model was first trained on.
+type RopeScaling struct {
+	Type   string // "linear": positions are divided by Factor; "llama3": low frequencies are, as Llama 3.1 does
+	Factor float64
+	// LowFreq and HighFreq bound, as Original divided by a wavelength, where "llama3" goes from one to the other.
+	LowFreq, HighFreq, Original float64
+}
+
+// frequency scales one frequency of the rotary embedding.
+func (r *RopeScaling) frequency(f float64) float64 {
+	switch {
+	case r == nil:
+		return f
+	case r.Type == "linear":
+		return f / r.Factor
+	}
+	turns := r.Original * f / (2 * math.Pi)
+	switch {
+	case turns < r.LowFreq:
+		return f / r.Factor
+	case turns > r.HighFreq:
+		return f
+	}
+	s := (turns - r.LowFreq) / (r.HighFreq - r.LowFreq)
+	return (1-s)*f/r.Factor + s*f
 }
 
 // Param is a weight with its gradient. Grad is nil while the parameter is frozen; a frozen matrix is laid out for products
@@ -118,6 +146,7 @@ type Model struct {
 	final          norm
 	rotary         *nn.Rotary
 	heads          nn.Heads
+	chat           *chat // nil: none that is known
 	source         string
 }
 
@@ -159,7 +188,7 @@ func build(c Config) (*Model, error) {
 	if c.RotaryDim%2 != 0 || c.RotaryDim > D {
 		return nil, fmt.Errorf("llm: config: %d rotary dimensions of a head of %d: must be even and at most the head", c.RotaryDim, D)
 	}
-	m := &Model{Config: c, rotary: nn.NewRotary(c.RotaryDim, c.Context, c.RotaryBase)}
+	m := &Model{Config: c, rotary: nn.NewRotary(c.RotaryDim, c.Context, c.RotaryBase, c.Rope.frequency)}
 	neox := c.Arch == "gpt_neox"
 	if !neox && c.Arch != "llama" {
 		return nil, fmt.Errorf("llm: model type %q: only gpt_neox and llama are known", c.Arch)

@@ -85,13 +85,20 @@ type Rotary struct {
 	negSin   []float32 // the backward turns the other way
 }
 
-// NewRotary makes the tables for positions 0 … T−1: angle = position · base^(−2i/dim).
-func NewRotary(dim, T int, base float64) *Rotary {
+// NewRotary makes the tables for positions 0 … T−1: angle = position · frequency, where frequency i is base^(−2i/dim), scaled
+// if scale is not nil.
+func NewRotary(dim, T int, base float64, scale func(f float64) float64) *Rotary {
 	r := &Rotary{Dim: dim}
+	freq := make([]float32, dim/2) // in float32 as the reference does: frequency, then angle
+	for i := range freq {
+		f := 1 / math.Pow(base, float64(2*i)/float64(dim))
+		if scale != nil {
+			f = scale(f)
+		}
+		freq[i] = float32(f)
+	}
 	for t := range T {
-		for i := range dim / 2 {
-			// in float32 as the reference does: frequency, then angle
-			f := float32(1 / math.Pow(base, float64(2*i)/float64(dim)))
+		for _, f := range freq {
 			a := float64(float32(t) * f)
 			r.Cos = append(r.Cos, float32(math.Cos(a)))
 			r.Sin = append(r.Sin, float32(math.Sin(a)))

@@ -10,6 +10,7 @@ import (
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/optim"
 	"gobayes/bayesrm/safetensors"
+	"gobayes/bayesrm/train"
 )
 
 // loadGolden reads a PEFT adapter over the golden base model as a reward model.
@@ -96,7 +97,7 @@ func TestGolden(t *testing.T) {
 				want = append(want, float64(v))
 			}
 			check.Close(t, "rewards", r, want, 2e-5, 0)
-			loss, err := tr.Step(context.Background(), items)
+			loss, err := tr.Step(context.Background(), train.Step{Items: items, Weight: 1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -125,7 +126,7 @@ func TestGolden(t *testing.T) {
 				for _, gr := range grads {
 					clear(gr)
 				}
-				loss, err := tr.Step(context.Background(), s.Pairs)
+				loss, err := tr.Step(context.Background(), train.Step{Items: s.Pairs, Weight: 1})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -218,7 +218,8 @@ func (t *trainer) Weights() (params, grads [][]float32) {
 }
 
 // Step computes the mean of −log σ(r_w − r_l) over the pairs and its gradients.
-func (t *trainer) Step(ctx context.Context, items []int) (float64, error) {
+func (t *trainer) Step(ctx context.Context, s train.Step) (float64, error) {
+	items := s.Items
 	m, n, C := t.m, len(items), len(t.m.Head)
 	var seqs [][]int
 	for _, i := range items {
@@ -234,7 +235,7 @@ func (t *trainer) Step(ctx context.Context, items []int) (float64, error) {
 	for k := range n {
 		d := r[2*k] - r[2*k+1]
 		loss -= nn.LogSigmoid(d) / float64(n)
-		g := float32(-nn.Sigmoid(-d) / float64(n)) // ∂loss/∂r of the chosen one
+		g := float32(-s.Weight * nn.Sigmoid(-d) / float64(n)) // ∂loss/∂r of the chosen one
 		for side, g := range []float32{g, -g} {
 			i := 2*k + side
 			tensor.Axpy(dhidden[i*C:(i+1)*C], g, m.Head)

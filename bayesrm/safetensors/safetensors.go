@@ -36,19 +36,29 @@ func Read(path string) (map[string]Tensor, error) {
 
 // Decode reads the content of a file. Its errors wrap ErrFormat.
 func Decode(b []byte) (map[string]Tensor, error) {
+	ts, _, err := DecodeAll(b)
+	return ts, err
+}
+
+// DecodeAll reads the content of a file and its metadata. Its errors wrap ErrFormat.
+func DecodeAll(b []byte) (tensors map[string]Tensor, metadata map[string]string, err error) {
 	f, err := st.Deserialize(b)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	out := map[string]Tensor{}
 	for _, nt := range f.Tensors() {
 		t, err := convert(nt.TensorView)
 		if err != nil {
-			return nil, fmt.Errorf("tensor %s: %w", nt.Name, err)
+			return nil, nil, fmt.Errorf("tensor %s: %w", nt.Name, err)
 		}
 		out[nt.Name] = t
 	}
-	return out, nil
+	_, header, err := st.ReadMetadata(b)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	return out, header.Metadata(), nil
 }
 
 func convert(v st.TensorView) (Tensor, error) {

@@ -1,70 +1,78 @@
 package tokenizer
 
 import (
-	"container/heap"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
+	"sync"
 
-	"github.com/dlclark/regexp2"
-	"golang.org/x/text/unicode/norm"
+	"gobayes/bayesrm/safetensors"
 )
 
-// BPE is the byte-level byte-pair encoding of GPT-2 and GPT-NeoX.
+// BPE is a byte-pair encoding with the pipeline of its tokenizer.json: the byte-level ones of GPT-2, GPT-NeoX, Llama 3 and
+// SmolLM2, and Llama 2's with bytes to fall back on.
 type BPE struct {
+	source []byte // the tokenizer.json
 	ids    map[string]int
-	tokens []string // by id, in the byte alphabet; added tokens as they are
+	tokens []string // spellings by id
 	added  map[int]bool
 	ranks  map[[2]int]merge
-	nfc    bool
-	raw    []addedToken // cut out before normalisation
-	norm   []addedToken // and after it
-	split  *regexp2.Regexp
-	prefix bool
+	raw    *matcher // added tokens that are cut out before normalisation
+	norm   *matcher // and after it
+	clean  func(string) string
+	split  splitter
+	dec    decoder
+
+	byteLevel bool
+	byteIDs   [256]int // of the byte alphabet, or of <0xNN>; −1 where there is none
+	fallback  bool
+	whole     map[string]int // ignore_merges: words that are tokens as they are
+	unk       int            // −1: a character without a token is dropped
+	fuseUnk   bool
+
+	cache words
 }
 
 type merge struct{ rank, to int }
 
-// gpt2Pattern is how GPT-2's byte-level pre-tokenizer cuts text.
-const gpt2Pattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+// words remembers how words were cut.
+type words struct {
+	sync.RWMutex
+	ids map[string][]int
+}
 
-func newBPE(f file) (*BPE, error) {
+// maxCached bounds the words that are remembered, maxWord their length.
+const (
+	maxCached = 1 << 17
+	maxWord   = 64
+)
+
+func newBPE(f file, source []byte) (*BPE, error) {
 	m := f.Model
 	switch {
-	case m.ByteFallback, m.IgnoreMerges, m.UnkToken != nil && *m.UnkToken != "" && f.PreTokenizer == nil, m.Dropout != nil && *m.Dropout > 0:
-		return nil, fmt.Errorf("BPE model: byte_fallback, ignore_merges, dropout and unk_token without byte-level cutting are not supported")
+	case m.Dropout != nil && *m.Dropout > 0:
+		return nil, fmt.Errorf("BPE model: dropout %v is not supported", *m.Dropout)
 	case m.ContinuingSubwordPrefix != nil && *m.ContinuingSubwordPrefix != "", m.EndOfWordSuffix != nil && *m.EndOfWordSuffix != "":
 		return nil, fmt.Errorf("BPE model: subword prefixes and word suffixes are not supported")
-	case f.PreTokenizer == nil || f.PreTokenizer.Type != "ByteLevel" || f.PreTokenizer.UseRegex != nil && !*f.PreTokenizer.UseRegex:
-		return nil, fmt.Errorf("BPE model: only the pre-tokenizer ByteLevel is supported")
-	case f.Normalizer != nil && f.Normalizer.Type != "NFC":
-		return nil, fmt.Errorf("BPE model: normalizer %q: only NFC is supported", f.Normalizer.Type)
 	}
-	t := &BPE{ids: m.Vocab, ranks: map[[2]int]merge{}, added: map[int]bool{}, nfc: f.Normalizer != nil, prefix: f.PreTokenizer.AddPrefixSpace}
-	n := 0
-	for _, id := range m.Vocab {
-		n = max(n, id+1)
+	t := &BPE{source: source, ids: m.Vocab, ranks: map[[2]int]merge{}, added: map[int]bool{}, unk: -1, fallback: m.ByteFallback, fuseUnk: m.FuseUnk}
+	t.cache.ids = map[string][]int{}
+	var err error
+	if t.clean, err = normalizer(f.Normalizer); err != nil {
+		return nil, err
 	}
-	for _, a := range f.AddedTokens {
-		n = max(n, a.ID+1)
+	if t.split, t.byteLevel, err = preTokenizer(f.PreTokenizer); err != nil {
+		return nil, err
 	}
-	t.tokens = make([]string, n)
-	for s, id := range m.Vocab {
-		if id < 0 {
-			return nil, fmt.Errorf("BPE model: token %q has id %d", s, id)
-		}
-		t.tokens[id] = s
+	if err := t.dec.add(f.Decoder); err != nil {
+		return nil, err
 	}
-	for _, a := range f.AddedTokens {
-		if a.SingleWord || a.LStrip || a.RStrip || a.ID < 0 {
-			return nil, fmt.Errorf("added token %q: single_word, lstrip and rstrip are not supported", a.Content)
-		}
-		t.tokens[a.ID], t.added[a.ID] = a.Content, true
-		if a.Normalized {
-			t.norm = append(t.norm, a)
-		} else {
-			t.raw = append(t.raw, a)
-		}
+	if f.Decoder == nil && t.byteLevel {
+		t.dec.bytes = true
+	}
+	if err := t.vocabulary(f); err != nil {
+		return nil, err
 	}
 	pairs, err := mergePairs(m.Merges)
 	if err != nil {
@@ -81,8 +89,72 @@ func newBPE(f file) (*BPE, error) {
 			t.ranks[[2]int{a, b}] = merge{r, to}
 		}
 	}
-	t.split = regexp2.MustCompile(gpt2Pattern, regexp2.None)
 	return t, nil
+}
+
+// maxTokens bounds the ids of a vocabulary: a wrong file must not allocate without end.
+const maxTokens = 1 << 22
+
+// vocabulary fills the tables that do not depend on merges.
+func (t *BPE) vocabulary(f file) error {
+	m := f.Model
+	n := 0
+	for s, id := range m.Vocab {
+		if id < 0 || id >= maxTokens {
+			return fmt.Errorf("BPE model: token %q has id %d", s, id)
+		}
+		n = max(n, id+1)
+	}
+	for _, a := range f.AddedTokens {
+		if a.SingleWord || a.LStrip || a.RStrip || a.ID < 0 || a.ID >= maxTokens || a.Content == "" {
+			return fmt.Errorf("added token %d %q: single_word, lstrip, rstrip and empty tokens are not supported", a.ID, a.Content)
+		}
+		n = max(n, a.ID+1)
+	}
+	t.tokens = make([]string, n)
+	for s, id := range m.Vocab {
+		t.tokens[id] = s
+	}
+	var raw, norm []addedToken
+	for _, a := range f.AddedTokens {
+		t.tokens[a.ID], t.added[a.ID] = a.Content, true
+		if a.Normalized {
+			if t.clean != nil {
+				a.Content = t.clean(a.Content)
+			}
+			norm = append(norm, a)
+		} else {
+			raw = append(raw, a)
+		}
+	}
+	t.raw, t.norm = newMatcher(raw), newMatcher(norm)
+	if m.UnkToken != nil && *m.UnkToken != "" {
+		id, ok := m.Vocab[*m.UnkToken]
+		if !ok {
+			return fmt.Errorf("BPE model: unk_token %q is not in the vocabulary", *m.UnkToken)
+		}
+		t.unk = id
+	}
+	for b := range t.byteIDs {
+		spelling := fmt.Sprintf("<0x%02X>", b)
+		if t.byteLevel {
+			spelling = string(byteRunes[b])
+		}
+		t.byteIDs[b] = -1
+		if id, ok := m.Vocab[spelling]; ok {
+			t.byteIDs[b] = id
+		}
+	}
+	if m.IgnoreMerges {
+		t.whole = map[string]int{}
+		for s, id := range m.Vocab {
+			if t.byteLevel {
+				s = string(unspell(nil, s))
+			}
+			t.whole[s] = id
+		}
+	}
+	return nil
 }
 
 // mergePairs reads merges written as "a b" or as ["a", "b"].
@@ -123,27 +195,34 @@ var byteRunes, runeBytes = func() ([256]rune, map[rune]byte) {
 	return to, back
 }()
 
+// unspell appends the bytes that a spelling in the byte alphabet stands for.
+func unspell(b []byte, s string) []byte {
+	for _, r := range s {
+		if c, ok := runeBytes[r]; ok {
+			b = append(b, c)
+		}
+	}
+	return b
+}
+
 // Encode returns the ids of a text.
 func (t *BPE) Encode(text string) ([]int, error) {
-	var ids []int
+	ids := make([]int, 0, len(text)/3+4)
 	var err error
-	cut(text, t.raw, func(s string, id int) {
+	t.raw.cut(text, func(s string, id int) {
 		if id >= 0 {
 			ids = append(ids, id)
 			return
 		}
-		if t.nfc {
-			s = norm.NFC.String(s)
+		if t.clean != nil {
+			s = t.clean(s)
 		}
-		cut(s, t.norm, func(s string, id int) {
+		t.norm.cut(s, func(s string, id int) {
 			if id >= 0 {
 				ids = append(ids, id)
 				return
 			}
-			if t.prefix && s != "" && s[0] != ' ' {
-				s = " " + s
-			}
-			if e := t.pieces(s, &ids); e != nil {
+			if e := t.split(s, func(w string) { ids = t.word(w, ids) }); e != nil {
 				err = e
 			}
 		})
@@ -151,119 +230,103 @@ func (t *BPE) Encode(text string) ([]int, error) {
 	return ids, err
 }
 
-// cut calls f with the stretches of s between added tokens (id −1) and with the tokens, leftmost then longest.
-func cut(s string, tokens []addedToken, f func(s string, id int)) {
-	for s != "" {
-		at, id, n := len(s), -1, 0
-		for _, a := range tokens {
-			if i := strings.Index(s[:min(len(s), at+len(a.Content))], a.Content); i >= 0 && a.Content != "" && (i < at || i == at && len(a.Content) > n) {
-				at, id, n = i, a.ID, len(a.Content)
+// word appends the ids of one piece of text.
+func (t *BPE) word(w string, ids []int) []int {
+	if id, ok := t.whole[w]; ok {
+		return append(ids, id)
+	}
+	if len(w) > maxWord {
+		return t.merge(w, ids)
+	}
+	t.cache.RLock()
+	known, ok := t.cache.ids[w]
+	t.cache.RUnlock()
+	if ok {
+		return append(ids, known...)
+	}
+	from := len(ids)
+	ids = t.merge(w, ids)
+	t.cache.Lock()
+	if len(t.cache.ids) < maxCached {
+		t.cache.ids[strings.Clone(w)] = append([]int{}, ids[from:]...)
+	}
+	t.cache.Unlock()
+	return ids
+}
+
+// merge starts from bytes or characters and merges, always the pair of lowest rank, leftmost first.
+func (t *BPE) merge(w string, ids []int) []int {
+	nodes := make([]node, 0, len(w))
+	add := func(id int) { nodes = append(nodes, node{id, len(nodes) - 1, len(nodes) + 1}) }
+	if t.byteLevel {
+		for i := range len(w) {
+			if id := t.byteIDs[w[i]]; id >= 0 { // Hugging Face, too, drops a byte that the vocabulary lacks
+				add(id)
 			}
 		}
-		if at > 0 {
-			f(s[:at], -1)
-		}
-		if id < 0 {
-			return
-		}
-		f(s[at:at+n], id)
-		s = s[at+n:]
+	} else {
+		t.characters(w, add, func() bool { n := len(nodes); return n > 0 && nodes[n-1].id == t.unk })
 	}
+	return mergeNodes(nodes, ids, func(a, b int) (merge, bool) { m, ok := t.ranks[[2]int{a, b}]; return m, ok })
 }
 
-func (t *BPE) pieces(s string, ids *[]int) error {
-	m, err := t.split.FindStringMatch(s)
-	for ; m != nil && err == nil; m, err = t.split.FindNextMatch(m) {
-		t.word(m.String(), ids)
-	}
-	if err != nil {
-		return fmt.Errorf("tokenizer: %w", err)
-	}
-	return nil
-}
-
-// word merges the bytes of one piece, always the pair of lowest rank, leftmost first.
-func (t *BPE) word(w string, ids *[]int) {
-	type node struct{ id, prev, next int }
-	nodes := make([]node, 0, len(w))
-	for i := range len(w) {
-		id, ok := t.ids[string(byteRunes[w[i]])]
-		if !ok {
-			continue // a byte that the vocabulary lacks cannot be encoded; Hugging Face drops it too
+// characters finds the tokens of single characters; what has none becomes bytes, or the unknown token.
+func (t *BPE) characters(w string, add func(id int), afterUnk func() bool) {
+	for _, r := range w {
+		s := string(r)
+		if id, ok := t.ids[s]; ok {
+			add(id)
+			continue
 		}
-		nodes = append(nodes, node{id, len(nodes) - 1, len(nodes) + 1})
-	}
-	var q pairQueue
-	push := func(i int) {
-		if i < 0 || nodes[i].next >= len(nodes) {
-			return
+		all := t.fallback
+		for i := range len(s) {
+			all = all && t.byteIDs[s[i]] >= 0
 		}
-		j := nodes[i].next
-		if m, ok := t.ranks[[2]int{nodes[i].id, nodes[j].id}]; ok {
-			heap.Push(&q, candidate{m.rank, i, nodes[i].id, nodes[j].id, m.to})
+		switch {
+		case all:
+			for i := range len(s) {
+				add(t.byteIDs[s[i]])
+			}
+		case t.unk >= 0 && (!t.fuseUnk || !afterUnk()):
+			add(t.unk)
 		}
 	}
-	for i := range nodes {
-		push(i)
-	}
-	for q.Len() > 0 {
-		c := heap.Pop(&q).(candidate)
-		n := &nodes[c.at]
-		if n.id != c.left || n.next >= len(nodes) || nodes[n.next].id != c.right {
-			continue // merged away meanwhile
-		}
-		dead := n.next
-		n.id, n.next = c.to, nodes[dead].next
-		nodes[dead].id = -1
-		if n.next < len(nodes) {
-			nodes[n.next].prev = c.at
-		}
-		push(n.prev)
-		push(c.at)
-	}
-	for i := 0; i < len(nodes); i = nodes[i].next {
-		*ids = append(*ids, nodes[i].id)
-	}
-}
-
-// candidate is a pair that could be merged.
-type candidate struct{ rank, at, left, right, to int }
-
-type pairQueue []candidate
-
-func (q pairQueue) Len() int { return len(q) }
-func (q pairQueue) Less(i, j int) bool {
-	if q[i].rank != q[j].rank {
-		return q[i].rank < q[j].rank
-	}
-	return q[i].at < q[j].at
-}
-func (q pairQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *pairQueue) Push(x any)   { *q = append(*q, x.(candidate)) }
-func (q *pairQueue) Pop() any {
-	old := *q
-	x := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return x
 }
 
 // Decode returns the text of ids; bytes that are no UTF-8 become U+FFFD.
 func (t *BPE) Decode(ids []int) string {
 	var b []byte
 	for _, id := range ids {
+		if id < 0 || id >= len(t.tokens) {
+			continue
+		}
+		s := t.tokens[id]
 		switch {
-		case id < 0 || id >= len(t.tokens):
 		case t.added[id]:
-			b = append(b, t.tokens[id]...)
+			b = append(b, s...)
+		case t.dec.bytes:
+			b = unspell(b, s)
 		default:
-			for _, r := range t.tokens[id] {
-				if c, ok := runeBytes[r]; ok {
-					b = append(b, c)
-				}
+			if c, ok := byteToken(s); ok && t.dec.fallback {
+				b = append(b, c)
+				continue
 			}
+			for _, r := range t.dec.replace {
+				s = strings.ReplaceAll(s, r[0], r[1])
+			}
+			b = append(b, s...)
 		}
 	}
-	return strings.ToValidUTF8(string(b), "\uFFFD")
+	return strings.ToValidUTF8(strings.TrimPrefix(string(b), t.dec.strip), "\uFFFD")
+}
+
+// byteToken reads <0xNN>.
+func byteToken(s string) (byte, bool) {
+	if len(s) != 6 || !strings.HasPrefix(s, "<0x") || s[5] != '>' {
+		return 0, false
+	}
+	c, err := strconv.ParseUint(s[3:5], 16, 8)
+	return byte(c), err == nil
 }
 
 // Size is the number of tokens.
@@ -281,3 +344,6 @@ func (t *BPE) ID(token string) int {
 	}
 	return -1
 }
+
+// Save writes the tokenizer.json.
+func (t *BPE) Save(path string) error { return safetensors.WriteFile(path, t.source) }

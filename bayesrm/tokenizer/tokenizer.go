@@ -1,5 +1,6 @@
-// Package tokenizer turns text into token ids and back: GPT-NeoX's byte-pair encoding and word-level vocabularies from
-// tokenizer.json, and llama2.c's tok.bin. A component that is not known is refused, never guessed.
+// Package tokenizer turns text into token ids and back: the byte-pair encodings of GPT-2, GPT-NeoX, Llama 2 and 3 and SmolLM2
+// and word-level vocabularies from tokenizer.json, the vocabularies inside GGUF files, and llama2.c's tok.bin. A component
+// that is not known is refused, never guessed.
 package tokenizer
 
 import (
@@ -27,6 +28,7 @@ type file struct {
 		Vocab                   map[string]int  `json:"vocab"`
 		Merges                  json.RawMessage `json:"merges"`
 		UnkToken                *string         `json:"unk_token"`
+		FuseUnk                 bool            `json:"fuse_unk"`
 		ByteFallback            bool            `json:"byte_fallback"`
 		IgnoreMerges            bool            `json:"ignore_merges"`
 		ContinuingSubwordPrefix *string         `json:"continuing_subword_prefix"`
@@ -36,6 +38,7 @@ type file struct {
 	AddedTokens  []addedToken `json:"added_tokens"`
 	Normalizer   *component   `json:"normalizer"`
 	PreTokenizer *component   `json:"pre_tokenizer"`
+	Decoder      *component   `json:"decoder"`
 }
 
 type addedToken struct {
@@ -45,12 +48,6 @@ type addedToken struct {
 	LStrip     bool   `json:"lstrip"`
 	RStrip     bool   `json:"rstrip"`
 	Normalized bool   `json:"normalized"`
-}
-
-type component struct {
-	Type           string `json:"type"`
-	AddPrefixSpace bool   `json:"add_prefix_space"`
-	UseRegex       *bool  `json:"use_regex"`
 }
 
 // Load reads a tokenizer.json.
@@ -76,7 +73,7 @@ func Parse(b []byte) (Tokenizer, error) {
 	case "WordLevel":
 		return newWords(f)
 	case "BPE":
-		return newBPE(f)
+		return newBPE(f, b)
 	}
 	return nil, fmt.Errorf("model type %q: BPE and WordLevel are known", f.Model.Type)
 }

@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"math"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"gobayes/bayesrm/optim"
+	"gobayes/bayesrm/progress"
+	"gobayes/bayesrm/safetensors"
 )
 
 // quadratic has the loss Σ (w − item)² / 2 over a batch.
@@ -19,13 +24,14 @@ type quadratic struct {
 
 func (q *quadratic) Weights() (params, grads [][]float32) { return [][]float32{q.w}, [][]float32{q.g} }
 
-func (q *quadratic) Step(_ context.Context, items []int) (float64, error) {
+func (q *quadratic) Step(_ context.Context, s Step) (float64, error) {
+	items := s.Items
 	q.seen = append(q.seen, items...)
 	var loss float64
 	for _, i := range items {
 		d := float64(q.w[0]) - float64(i)
 		loss += d * d / 2 / float64(len(items))
-		q.g[0] += float32(d / float64(len(items)))
+		q.g[0] += float32(s.Weight * d / float64(len(items)))
 	}
 	if q.after > 0 && len(q.seen) > q.after {
 		return math.NaN(), nil
@@ -69,5 +75,77 @@ func TestRunStops(t *testing.T) {
 	}
 	if _, err := Run(context.Background(), q, Options{}); err == nil {
 		t.Error("nothing to train on was no error")
+	}
+}
+
+// TestAccumulation: parts of a batch give the gradients of the whole.
+func TestAccumulation(t *testing.T) {
+	var w []float32
+	for _, micro := range []int{0, 1, 3} {
+		q := &quadratic{w: []float32{0}, g: []float32{0}}
+		if _, err := Run(t.Context(), q, Options{Items: 11, Batch: 4, Micro: micro, Epochs: 3, Schedule: optim.Linear(0.5, 0), Seed: 1}); err != nil {
+			t.Fatal(err)
+		}
+		w = append(w, q.w[0])
+	}
+	if math.Abs(float64(w[0]-w[1])) > 1e-5 || math.Abs(float64(w[0]-w[2])) > 1e-5 {
+		t.Errorf("parts of 4, 1 and 3 items give %v", w)
+	}
+}
+
+// TestResume: a run that is stopped at any step and started again ends with the bits of an undisturbed one.
+func TestResume(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.safetensors")
+	options := Options{Items: 11, Batch: 4, Epochs: 5, Schedule: optim.Cosine(0.3, 2), WeightDecay: 0.1, Clip: 1, Seed: 3, Checkpoint: path, Every: 2, Key: "a"}
+	whole := &quadratic{w: []float32{1}, g: []float32{0}}
+	want, err := Run(t.Context(), whole, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the checkpoint of a finished run is still there: %v", err)
+	}
+	for stop := range 15 {
+		ctx, cancel := context.WithCancel(t.Context())
+		n := 0
+		broken := &quadratic{w: []float32{1}, g: []float32{0}}
+		_, err := Run(progress.WithReporter(ctx, func(progress.Event) {
+			if n++; n == stop {
+				cancel()
+			}
+		}), broken, options)
+		cancel()
+		if stop > 0 && stop < 15 && !errors.Is(err, context.Canceled) {
+			t.Fatalf("stopped after %d steps: %v", stop, err)
+		}
+		again := &quadratic{w: []float32{1}, g: []float32{0}}
+		log, err := Run(t.Context(), again, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again.w[0] != whole.w[0] || !slices.Equal(log.Loss, want.Loss) {
+			t.Errorf("stopped after %d steps: w = %v, want %v", stop, again.w[0], whole.w[0])
+		}
+		if stop > 1 && len(again.seen) >= len(whole.seen) {
+			t.Errorf("stopped after %d steps: all items were seen again", stop)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	n := 0
+	_, _ = Run(progress.WithReporter(ctx, func(progress.Event) {
+		if n++; n == 5 {
+			cancel()
+		}
+	}), &quadratic{w: []float32{1}, g: []float32{0}}, options)
+	cancel()
+	options.Key = "b"
+	if _, err := Run(t.Context(), &quadratic{w: []float32{1}, g: []float32{0}}, options); err == nil || !strings.Contains(err.Error(), "another run") || !strings.Contains(err.Error(), path) {
+		t.Errorf("another run's checkpoint: %v", err)
+	}
+	if err := os.WriteFile(path, []byte("rubbish"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(t.Context(), &quadratic{w: []float32{1}, g: []float32{0}}, options); !errors.Is(err, safetensors.ErrFormat) {
+		t.Errorf("a broken checkpoint: %v", err)
 	}
 }

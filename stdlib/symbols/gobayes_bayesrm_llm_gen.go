@@ -18,11 +18,13 @@ func gobayes_bayesrm_llmTable() map[string]reflect.Value {
 		"Linear":          reflect.ValueOf((*p_gobayes_bayesrm_llm.Linear)(nil)),
 		"LoRA":            reflect.ValueOf((*p_gobayes_bayesrm_llm.LoRA)(nil)),
 		"Load":            reflect.ValueOf(p_gobayes_bayesrm_llm.Load),
+		"Message":         reflect.ValueOf((*p_gobayes_bayesrm_llm.Message)(nil)),
 		"Model":           reflect.ValueOf((*p_gobayes_bayesrm_llm.Model)(nil)),
 		"New":             reflect.ValueOf(p_gobayes_bayesrm_llm.New),
 		"Pack":            reflect.ValueOf(p_gobayes_bayesrm_llm.Pack),
 		"PackShared":      reflect.ValueOf(p_gobayes_bayesrm_llm.PackShared),
 		"Param":           reflect.ValueOf((*p_gobayes_bayesrm_llm.Param)(nil)),
+		"RopeScaling":     reflect.ValueOf((*p_gobayes_bayesrm_llm.RopeScaling)(nil)),
 		"Sink":            reflect.ValueOf((*p_gobayes_bayesrm_llm.Sink)(nil)),
 		"Template":        reflect.ValueOf((*p_gobayes_bayesrm_llm.Template)(nil)),
 	}

@@ -10,6 +10,7 @@ import (
 func gobayes_bayesrm_safetensorsTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
 		"Decode":    reflect.ValueOf(p_gobayes_bayesrm_safetensors.Decode),
+		"DecodeAll": reflect.ValueOf(p_gobayes_bayesrm_safetensors.DecodeAll),
 		"ErrFormat": reflect.ValueOf(&p_gobayes_bayesrm_safetensors.ErrFormat).Elem(),
 		"Read":      reflect.ValueOf(p_gobayes_bayesrm_safetensors.Read),
 		"Tensor":    reflect.ValueOf((*p_gobayes_bayesrm_safetensors.Tensor)(nil)),

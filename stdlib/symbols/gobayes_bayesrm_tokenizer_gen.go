@@ -11,11 +11,15 @@ import (
 func gobayes_bayesrm_tokenizerTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
 		"BPE":         reflect.ValueOf((*p_gobayes_bayesrm_tokenizer.BPE)(nil)),
-		"Llama2C":     reflect.ValueOf((*p_gobayes_bayesrm_tokenizer.Llama2C)(nil)),
+		"FromGGUF":    reflect.ValueOf(p_gobayes_bayesrm_tokenizer.FromGGUF),
+		"GGUF":        reflect.ValueOf((*p_gobayes_bayesrm_tokenizer.GGUF)(nil)),
 		"Load":        reflect.ValueOf(p_gobayes_bayesrm_tokenizer.Load),
 		"LoadLlama2C": reflect.ValueOf(p_gobayes_bayesrm_tokenizer.LoadLlama2C),
+		"NewStream":   reflect.ValueOf(p_gobayes_bayesrm_tokenizer.NewStream),
 		"NewWords":    reflect.ValueOf(p_gobayes_bayesrm_tokenizer.NewWords),
 		"Parse":       reflect.ValueOf(p_gobayes_bayesrm_tokenizer.Parse),
+		"SPM":         reflect.ValueOf((*p_gobayes_bayesrm_tokenizer.SPM)(nil)),
+		"Stream":      reflect.ValueOf((*p_gobayes_bayesrm_tokenizer.Stream)(nil)),
 		"Tokenizer":   reflect.ValueOf((*p_gobayes_bayesrm_tokenizer.Tokenizer)(nil)),
 		"Words":       reflect.ValueOf((*p_gobayes_bayesrm_tokenizer.Words)(nil)),
 	}

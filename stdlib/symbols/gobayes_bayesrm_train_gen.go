@@ -15,6 +15,7 @@ func gobayes_bayesrm_trainTable() map[string]reflect.Value {
 		"Model":   reflect.ValueOf((*p_gobayes_bayesrm_train.Model)(nil)),
 		"Options": reflect.ValueOf((*p_gobayes_bayesrm_train.Options)(nil)),
 		"Run":     reflect.ValueOf(p_gobayes_bayesrm_train.Run),
+		"Step":    reflect.ValueOf((*p_gobayes_bayesrm_train.Step)(nil)),
 	}
 }
 
@@ -24,8 +25,8 @@ var gobayes_bayesrm_trainWrap = map[string]Wrapper{
 
 type w_gobayes_bayesrm_train_Model struct{ dynamic.Wrapped }
 
-func (w w_gobayes_bayesrm_train_Model) Step(a0 p_context.Context, a1 []int) (float64, error) {
-	return dynamic.Method[func(any, p_context.Context, []int) (float64, error)](w.V, "Step")(w.V.Value(), a0, a1)
+func (w w_gobayes_bayesrm_train_Model) Step(a0 p_context.Context, a1 p_gobayes_bayesrm_train.Step) (float64, error) {
+	return dynamic.Method[func(any, p_context.Context, p_gobayes_bayesrm_train.Step) (float64, error)](w.V, "Step")(w.V.Value(), a0, a1)
 }
 func (w w_gobayes_bayesrm_train_Model) Weights() ([][]float32, [][]float32) {
 	return dynamic.Method[func(any) ([][]float32, [][]float32)](w.V, "Weights")(w.V.Value())

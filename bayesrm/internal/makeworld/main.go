@@ -36,21 +36,21 @@ type lm struct {
 	from []int // first token of the answer
 }
 
-func (l *lm) Step(ctx context.Context, items []int) (float64, error) {
+func (l *lm) Step(ctx context.Context, s train.Step) (float64, error) {
 	var seqs [][]int
 	var targets []int
-	for _, i := range items {
-		s := l.seqs[i]
-		seqs = append(seqs, s)
-		for t := range s {
+	for _, i := range s.Items {
+		ids := l.seqs[i]
+		seqs = append(seqs, ids)
+		for t := range ids {
 			next := -1
-			if t+1 < len(s) && t+1 >= l.from[i] {
-				next = s[t+1]
+			if t+1 < len(ids) && t+1 >= l.from[i] {
+				next = ids[t+1]
 			}
 			targets = append(targets, next)
 		}
 	}
-	return l.m.LMLoss(ctx, &l.acts, llm.Pack(seqs), targets, 1)
+	return l.m.LMLoss(ctx, &l.acts, llm.Pack(seqs), targets, s.Weight)
 }
 
 func (l *lm) Weights() (params, grads [][]float32) {

@@ -1,0 +1,82 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"gobayes/bayesrm/optim"
+	"gobayes/bayesrm/safetensors"
+)
+
+// checkpoint is what a run needs to go on as if nothing had happened: weights, moments and losses. The order of the items
+// follows from seed and step.
+type checkpoint struct {
+	Version int
+	Run     string // what must be the same
+	Loss    []float64
+}
+
+const checkpointVersion = 1
+
+// fingerprint names everything that a run depends on.
+func (o *Options) fingerprint(sizes []int, total int) string {
+	s := fmt.Sprintf("task %q, key %q, items %d, batch %d, micro %d, epochs %d, betas %v %v, weight decay %v, clip %v, seed %d, sizes %v, rates", o.Task, o.Key, o.Items, o.Batch, o.Micro, o.Epochs, o.Beta1, o.Beta2, o.WeightDecay, o.Clip, o.Seed, sizes)
+	for _, step := range []int{0, 1, total / 3, total / 2, total - 1} {
+		s += fmt.Sprintf(" %v", o.Schedule(step, total))
+	}
+	return s
+}
+
+// save writes the state of a run after len(log.Loss) steps.
+func (c checkpoint) save(path string, params [][]float32, opt *optim.AdamW) error {
+	state, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("train: checkpoint: %w", err)
+	}
+	ts := map[string]safetensors.Tensor{}
+	for i, p := range params {
+		for kind, x := range map[string][]float32{"weight": p, "m": opt.M[i], "v": opt.V[i]} {
+			ts[fmt.Sprintf("%s.%d", kind, i)] = safetensors.Tensor{Shape: []int{len(x)}, Data: x}
+		}
+	}
+	return safetensors.Write(path, ts, map[string]string{"train": string(state)})
+}
+
+// restore reads the state of a run, if there is one, and returns its losses.
+func (c checkpoint) restore(path string, params [][]float32, opt *optim.AdamW) ([]float64, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("train: checkpoint: %w", err)
+	}
+	ts, meta, err := safetensors.DecodeAll(b)
+	if err != nil {
+		return nil, fmt.Errorf("train: checkpoint %s: %w", path, err)
+	}
+	var old checkpoint
+	if err := json.Unmarshal([]byte(meta["train"]), &old); err != nil {
+		return nil, fmt.Errorf("train: checkpoint %s: %w", path, err)
+	}
+	if old.Version != checkpointVersion || old.Run != c.Run {
+		return nil, fmt.Errorf("train: checkpoint %s belongs to another run; remove it to start anew\n  it was: version %d, %s\n  now:    version %d, %s", path, old.Version, old.Run, checkpointVersion, c.Run)
+	}
+	for i, p := range params {
+		for kind, x := range map[string][]float32{"weight": p, "m": opt.M[i], "v": opt.V[i]} {
+			t, ok := ts[fmt.Sprintf("%s.%d", kind, i)]
+			if !ok || len(t.Data) != len(x) {
+				return nil, fmt.Errorf("train: checkpoint %s: tensor %s.%d has %d elements, want %d", path, kind, i, len(t.Data), len(x))
+			}
+		}
+	}
+	for i, p := range params {
+		copy(p, ts[fmt.Sprintf("weight.%d", i)].Data)
+		copy(opt.M[i], ts[fmt.Sprintf("m.%d", i)].Data)
+		copy(opt.V[i], ts[fmt.Sprintf("v.%d", i)].Data)
+	}
+	opt.Step = len(old.Loss)
+	return old.Loss, nil
+}
