@@ -15,6 +15,7 @@ import (
 	"math"
 
 	"gobayes/bayesrm"
+	"gobayes/bayesrm/linalg"
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/nn"
 	"gobayes/bayesrm/prefs"
@@ -22,8 +23,6 @@ import (
 	"gobayes/bayesrm/reward"
 	"gobayes/bayesrm/tensor"
 
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas64"
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -163,13 +162,13 @@ func gram(D []float32, sw []float64, P int) *mat.SymDense {
 				row[i] = float64(v) * sw[n]
 			}
 		}
-		blas64.Syrk(blas.NoTrans, 1, b.RawMatrix(), 1, k.RawSymmetric())
+		linalg.AddGram(k, b)
 	}
 	return k
 }
 
-// factor returns the Cholesky factor of M = I + kernel/δ.
-func (l *Posterior) factor(delta float64) (*mat.Cholesky, error) {
+// factor returns the Cholesky factor L of M = I + kernel/δ.
+func (l *Posterior) factor(delta float64) (*mat.TriDense, error) {
 	N := l.Pairs
 	m := mat.NewSymDense(N, nil)
 	for i := range N {
@@ -178,47 +177,48 @@ func (l *Posterior) factor(delta float64) (*mat.Cholesky, error) {
 		}
 		m.SetSym(i, i, m.At(i, i)+1)
 	}
-	var c mat.Cholesky
-	if !c.Factorize(m) {
-		return nil, fmt.Errorf("I + W^½DDᵀW^½/δ is not positive definite at δ = %g: the gradients hold infinities or NaN", delta)
+	L, err := linalg.Cholesky(m)
+	if err != nil {
+		return nil, fmt.Errorf("I + W^½DDᵀW^½/δ at δ = %g: the gradients hold infinities or NaN: %w", delta, err)
 	}
-	return &c, nil
+	return L, nil
 }
 
 // evidence is log p(pairs|θ) − ½[log det(H + δI) − P log δ + δ‖θ‖²].
-func (l *Posterior) evidence(c *mat.Cholesky, delta float64) float64 {
-	return l.LogLikelihood - 0.5*(c.LogDet()+delta*l.ThetaNorm2)
+func (l *Posterior) evidence(L *mat.TriDense, delta float64) float64 {
+	var half float64 // of log det M
+	for i := range l.Pairs {
+		half += math.Log(L.At(i, i))
+	}
+	return l.LogLikelihood - half - 0.5*delta*l.ThetaNorm2
 }
 
 // set makes δ the prior precision.
 func (l *Posterior) set(delta float64) error {
-	c, err := l.factor(delta)
+	L, err := l.factor(delta)
 	if err != nil {
 		return err
 	}
 	l.PriorPrecision = delta
-	l.LogEvidence = l.evidence(c, delta)
-	var inv mat.SymDense
-	if err := c.InverseTo(&inv); err != nil {
-		return fmt.Errorf("inverse at δ = %g: %w", delta, err)
-	}
-	l.Gamma = float64(l.Pairs)
+	l.LogEvidence = l.evidence(L, delta)
+	inv := mat.NewDense(l.Pairs, l.Pairs, nil)
 	for i := range l.Pairs {
-		l.Gamma -= inv.At(i, i)
+		inv.Set(i, i, 1)
 	}
-	l.proj = l.project(c)
+	linalg.SolveLower(L, inv, false)
+	norm := mat.Norm(inv, 2)
+	l.Gamma = float64(l.Pairs) - norm*norm // tr M⁻¹ = ‖L⁻¹‖²
+	l.proj = l.project(L)
 	return nil
 }
 
 // project returns L⁻¹W^½D [N, P].
-func (l *Posterior) project(c *mat.Cholesky) []float32 {
+func (l *Posterior) project(L *mat.TriDense) []float32 {
 	N, P := l.Pairs, l.Weights
-	var L mat.TriDense
-	c.LTo(&L)
-	const block = 256 // columns at a time, independent of each other
+	const block = 1024 // columns at a time, independent of each other
 	out := make([]float32, N*P)
-	tensor.Parallel((P+block-1)/block, func(k int) {
-		from, w := k*block, min(block, P-k*block)
+	for from := 0; from < P; from += block {
+		w := min(block, P-from)
 		b := mat.NewDense(N, w, nil)
 		for n := range N {
 			row := b.RawRowView(n)
@@ -226,13 +226,13 @@ func (l *Posterior) project(c *mat.Cholesky) []float32 {
 				row[i] = float64(v) * l.sw[n]
 			}
 		}
-		blas64.Trsm(blas.Left, blas.NoTrans, 1, L.RawTriangular(), b.RawMatrix())
+		linalg.SolveLower(L, b, false)
 		for n := range N {
 			for i, v := range b.RawRowView(n) {
 				out[n*P+from+i] = float32(v)
 			}
 		}
-	})
+	}
 	return out
 }
 
@@ -252,11 +252,11 @@ const (
 // TunePrior returns the posterior with the best prior precision δ. The trained weights and the curvature stay.
 func (l *Posterior) TunePrior(ctx context.Context, opts *TuneOptions) (*Posterior, error) {
 	objective := func(delta float64) (float64, error) {
-		c, err := l.factor(delta)
+		L, err := l.factor(delta)
 		if err != nil {
 			return 0, err
 		}
-		return l.evidence(c, delta), nil
+		return l.evidence(L, delta), nil
 	}
 	if opts != nil && opts.HeldOut != nil {
 		held, diff, err := pairGradients(ctx, l.Model, opts.HeldOut, "gradients of held-out pairs")
@@ -305,14 +305,12 @@ func square(x []float32) float64 {
 
 // heldOut is the mean log probability of held-out pairs under the posterior at δ.
 func (l *Posterior) heldOut(u *mat.Dense, norm, diff []float64, delta float64) (float64, error) {
-	c, err := l.factor(delta)
+	L, err := l.factor(delta)
 	if err != nil {
 		return 0, err
 	}
-	var L mat.TriDense
-	c.LTo(&L)
 	v := mat.DenseCopyOf(u)
-	blas64.Trsm(blas.Left, blas.NoTrans, 1, L.RawTriangular(), v.RawMatrix())
+	linalg.SolveLower(L, v, false)
 	var s float64
 	for j, f := range diff {
 		var vv float64

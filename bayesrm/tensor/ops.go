@@ -158,3 +158,43 @@ func eachRow(y, b []float32, f func(r []float32)) {
 		}
 	})
 }
+
+// Dot64 returns Σ x[i]·y[i].
+func Dot64(x, y []float64) float64 {
+	sameLen("Dot64", len(x), len(y))
+	if len(x) == 0 {
+		return 0
+	}
+	return dot64(&x[0], &y[0], len(x))
+}
+
+// Axpy64 computes y += a·x.
+func Axpy64(y []float64, a float64, x []float64) {
+	sameLen("Axpy64", len(y), len(x))
+	if len(x) > 0 {
+		axpy64(&y[0], &x[0], len(x), a)
+	}
+}
+
+// RotateRows applies plane rotations to neighbouring rows of a matrix whose rows lie ld apart: for i = 0 … len(c)−1 rows i
+// and i+1 become c[i]·x + s[i]·y and c[i]·y − s[i]·x, in columns from … to.
+func RotateRows(z []float64, ld, from, to int, c, s []float64) {
+	sameLen("RotateRows", len(c), len(s))
+	n := len(c)
+	if n == 0 {
+		return
+	}
+	j := from
+	for ; j+8*lanes64 <= to; j += 8 * lanes64 {
+		rotations8(&z[j], &c[0], &s[0], n, 8*ld)
+	}
+	for ; j+lanes64 <= to; j += lanes64 {
+		rotations1(&z[j], &c[0], &s[0], n, 8*ld)
+	}
+	for ; j < to; j++ {
+		for i := range n {
+			x, y := z[i*ld+j], z[(i+1)*ld+j]
+			z[i*ld+j], z[(i+1)*ld+j] = c[i]*x+s[i]*y, c[i]*y-s[i]*x
+		}
+	}
+}

@@ -80,6 +80,7 @@ var packages = map[string]Package{
 	"gobayes/bayesrm/bestofn":            {gobayes_bayesrm_bestofnTable, gobayes_bayesrm_bestofnWrap},
 	"gobayes/bayesrm/figures":            {gobayes_bayesrm_figuresTable, gobayes_bayesrm_figuresWrap},
 	"gobayes/bayesrm/laplace":            {gobayes_bayesrm_laplaceTable, gobayes_bayesrm_laplaceWrap},
+	"gobayes/bayesrm/linalg":             {gobayes_bayesrm_linalgTable, gobayes_bayesrm_linalgWrap},
 	"gobayes/bayesrm/llm":                {gobayes_bayesrm_llmTable, gobayes_bayesrm_llmWrap},
 	"gobayes/bayesrm/metrics":            {gobayes_bayesrm_metricsTable, gobayes_bayesrm_metricsWrap},
 	"gobayes/bayesrm/nn":                 {gobayes_bayesrm_nnTable, gobayes_bayesrm_nnWrap},

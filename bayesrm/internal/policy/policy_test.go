@@ -16,6 +16,7 @@ import (
 var layers = [][]string{
 	{"bayesrm", "bayesrm/progress"},
 	{"bayesrm/tensor", "bayesrm/safetensors", "bayesrm/metrics"},
+	{"bayesrm/linalg"}, // stands on tensor's kernels
 	{"bayesrm/nn", "bayesrm/optim", "bayesrm/tokenizer", "bayesrm/penalty", "bayesrm/bestofn"},
 	{"bayesrm/llm", "bayesrm/prefs", "bayesrm/figures", "bayesrm/train"},
 	{"bayesrm/reward"},
