@@ -61,11 +61,10 @@ func EigenSym(a mat.Symmetric) (values []float64, vectors *mat.Dense, err error)
 // reduction is a = Q·T·Qᵀ: T has the diagonal d and beside it e; Q is the product of the reflections 1 − τ·v·vᵀ, whose
 // vectors are the rows of v, from element j+1 on.
 type reduction struct {
-	n      int
-	d, e   []float64
-	v      []float64 // [n, n]
-	tau    []float64
-	blocks int
+	n    int
+	d, e []float64
+	v    []float64 // [n, n]
+	tau  []float64
 }
 
 // triBlock is the number of columns that are reduced between two updates of the rest.

@@ -32,9 +32,9 @@ func (m *Model) Train(on bool) {
 	for _, p := range m.Params() {
 		p.Grad = nil
 		if on {
+			p.unpack()
 			p.Grad = make([]float32, len(p.Data))
 		}
-		p.Changed()
 	}
 }
 
@@ -78,6 +78,8 @@ func (m *Model) Backward(ctx context.Context, acts *Acts, dhidden []float32, sin
 				g.dgate = size(g.dgate, R*F)
 				tensor.SwiGLUGrad(g.dgate, g.dup, g.dact, la.gate, la.up)
 				back.linear(blk.gate, g.dn, g.dgate, la.n2, false)
+			} else if c.GELUTanh {
+				tensor.GELUTanhGrad(g.dup, g.dact, la.up)
 			} else {
 				tensor.GELUGrad(g.dup, g.dact, la.up)
 			}
@@ -173,7 +175,7 @@ type pass struct {
 func (p *pass) linear(l *Linear, dx, dy, x []float32, add bool) {
 	N := len(dy) / l.Out
 	if dx != nil {
-		tensor.MatMulNN(dx, dy, l.W.Data, N, l.In, l.Out, add)
+		l.W.multiplyBack(dx, dy, N, add)
 	}
 	if l.W.Grad != nil {
 		tensor.MatMulTN(l.W.Grad, dy, x, N, l.Out, l.In)
@@ -232,7 +234,7 @@ func (m *Model) LMLoss(ctx context.Context, acts *Acts, b Batch, targets []int, 
 		logits := m.Logits(hidden)
 		sum, _ := nn.CrossEntropy(logits, wanted[i:i+n], V, float32(scale/count))
 		loss += sum
-		tensor.MatMulNN(dhidden[i*C:(i+n)*C], logits, m.unembed.Data, n, C, V, false)
+		m.unembed.multiplyBack(dhidden[i*C:(i+n)*C], logits, n, false)
 		if m.unembed.Grad != nil {
 			tensor.MatMulTN(m.unembed.Grad, logits, hidden, n, V, C)
 		}

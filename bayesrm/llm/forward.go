@@ -135,9 +135,7 @@ func (m *Model) Forward(ctx context.Context, acts *Acts, b Batch, rows []int) er
 	}
 	x := size(*input(0), N*C)
 	*input(0) = x
-	for n, id := range b.IDs {
-		copy(x[n*C:(n+1)*C], m.embed.Data[id*C:(id+1)*C])
-	}
+	m.embed.rows(x, b.IDs)
 	for l, blk := range m.blocks {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("llm: forward: %w", err)
@@ -199,22 +197,24 @@ func (m *Model) project(acts *Acts, blk *block, la *layerActs, N int) {
 func (m *Model) rest(acts *Acts, blk *block, la *layerActs, out []float32) {
 	C, F := m.Config.Width, m.Config.FeedForward
 	R := len(out) / C
-	la.x2 = size(la.x2, R*C)
-	if m.Config.Parallel {
-		copy(la.x2, out)
-		blk.dense.apply(out, la.att, R, acts, la, true)
-	} else {
-		blk.dense.apply(out, la.att, R, acts, la, true)
-		copy(la.x2, out)
-	}
 	la.n2, la.mean2, la.rs2 = size(la.n2, R*C), size(la.mean2, R), size(la.rs2, R)
+	la.x2 = size(la.x2, R*C)
+	if !m.Config.Parallel {
+		blk.dense.apply(out, la.att, R, acts, la, true)
+	}
+	copy(la.x2, out)
 	blk.norm2.apply(la.n2, la.mean2, la.rs2, la.x2)
+	if m.Config.Parallel {
+		blk.dense.apply(out, la.att, R, acts, la, true)
+	}
 	la.up, la.act = size(la.up, R*F), size(la.act, R*F)
 	blk.up.apply(la.up, la.n2, R, acts, la, false)
 	if blk.gate != nil {
 		la.gate = size(la.gate, R*F)
 		blk.gate.apply(la.gate, la.n2, R, acts, la, false)
 		tensor.SwiGLU(la.act, la.gate, la.up)
+	} else if m.Config.GELUTanh {
+		tensor.GELUTanh(la.act, la.up)
 	} else {
 		tensor.GELU(la.act, la.up)
 	}
@@ -255,4 +255,30 @@ func (m *Model) Logits(hidden []float32) []float32 {
 	y := make([]float32, n*m.Config.Vocab)
 	m.unembed.multiply(y, hidden, n, false)
 	return y
+}
+
+// Bytes is the memory that the activations and their gradients hold.
+func (a *Acts) Bytes() int {
+	n := 0
+	add := func(xs ...[]float32) {
+		for _, x := range xs {
+			n += 4 * cap(x)
+		}
+	}
+	for i := range a.layers {
+		la := &a.layers[i]
+		add(la.x, la.n1, la.mean1, la.rs1, la.q, la.stat, la.att, la.x2, la.n2, la.mean2, la.rs2, la.gate, la.up, la.act)
+		if cap(la.k) > 0 && &la.k[0] != &la.q[0] {
+			add(la.k, la.v)
+		}
+		for _, u := range la.u {
+			add(u)
+		}
+		for _, d := range la.dropped {
+			add(d)
+		}
+	}
+	g := &a.grads
+	add(a.x[0], a.x[1], a.xFinal, a.meanF, a.rstdF, a.Hidden, g.dx, g.dx2, g.wide, g.dact, g.dup, g.dgate, g.dn, g.datt, g.dq, g.dk, g.dv, g.gB, g.t, g.small)
+	return n
 }

@@ -166,11 +166,11 @@ type answer struct {
 	kv             []tensor.KV // [layers, KV heads], own rows
 }
 
-// rowsInMemory bounds the keys and values of the answers under way to about 256 MB.
+// rowsInMemory bounds the keys and values of the answers under way to about half a gigabyte.
 func (d *decoder) rowsInMemory() int {
 	c := d.m.Config
 	each := 8 * c.Layers * d.m.heads.KV * d.m.heads.D * (min(d.o.MaxTokens, c.Context) + 48)
-	return max(16, min(256, (256<<20)/each))
+	return max(16, min(256, (512<<20)/each))
 }
 
 // admit reads as many prompts as there are free places for and starts their answers.
@@ -318,10 +318,11 @@ func (d *decoder) step() {
 	C, hs, la := m.Config.Width, m.heads, &d.la
 	x := size(d.acts.x[0], n*C)
 	d.acts.x[0] = x
+	ids := make([]int, n)
 	for i, a := range d.active {
-		id := a.ids[len(a.ids)-1]
-		copy(x[i*C:(i+1)*C], m.embed.Data[id*C:(id+1)*C])
+		ids[i] = a.ids[len(a.ids)-1]
 	}
+	m.embed.rows(x, ids)
 	// the answers of one prompt attend to it together, as many as make a block of queries
 	group := hs.H / hs.KV
 	var runs [][2]int

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/gomlx/compute/dtypes/bfloat16"
@@ -160,7 +161,7 @@ func readGGUF(ctx context.Context, path string) (*Model, error) {
 			return nil, fmt.Errorf("tensor %s ends at byte %d, the file has %d", t.Name, end, st.Size())
 		}
 	}
-	m, err := build(c)
+	m, err := shape(c)
 	if err != nil {
 		return nil, err
 	}
@@ -169,41 +170,37 @@ func readGGUF(ctx context.Context, path string) (*Model, error) {
 		return nil, err
 	}
 	defer r.Close() //nolint:errcheck // only read
-	ts := map[string]safetensors.Tensor{}
-	for _, p := range m.Params() {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
+	err = m.fill(func(p *Param) (t safetensors.Tensor, ok bool, err error) {
 		name := ggufName(c.Arch, p.Name)
 		info, ok := file.GetTensorInfo(name)
 		if !ok {
-			return nil, fmt.Errorf("tensor %s %v is missing", name, p.Shape)
+			return t, false, fmt.Errorf("tensor %s %v is missing", name, p.Shape)
 		}
-		t, err := r.ReadTensor(nil, name)
+		x, err := r.ReadTensor(nil, name)
 		if err != nil {
-			return nil, err
+			return t, true, err
 		}
-		data, err := floats(t)
-		if err != nil {
-			return nil, fmt.Errorf("tensor %s of type %s: %w", name, info.Type, err)
+		if t.Data, err = floats(x); err != nil {
+			return t, true, fmt.Errorf("tensor %s of type %s: %w", name, info.Type, err)
 		}
-		shape := make([]int, len(info.Shape))
-		for i, d := range info.Shape { // innermost first
-			shape[len(shape)-1-i] = int(d)
+		for _, d := range slices.Backward(info.Shape) { // innermost first
+			t.Shape = append(t.Shape, int(d))
 		}
-		ts[p.Name] = safetensors.Tensor{Shape: shape, Data: data}
-	}
-	if err := m.fill(ts); err != nil {
+		if len(t.Data) != p.Len() {
+			return t, true, nil // fill says so
+		}
+		switch base := p.Name[:strings.LastIndex(p.Name, ".")]; {
+		case strings.HasSuffix(base, "q_proj"):
+			halfSplit(t.Data, c.Heads, c.Width)
+		case strings.HasSuffix(base, "k_proj"):
+			halfSplit(t.Data, c.KVHeads, c.Width)
+		case strings.HasSuffix(base, "query_key_value"):
+			interleave(t.Data, c.Heads, len(t.Data)/(3*c.Width))
+		}
+		return t, true, ctx.Err()
+	})
+	if err != nil {
 		return nil, err
-	}
-	for _, b := range m.blocks {
-		if b.qkv == nil {
-			halfSplit(b.q.W.Data, c.Heads, c.Width)
-			halfSplit(b.k.W.Data, c.KVHeads, c.Width)
-			continue
-		}
-		interleave(b.qkv.W.Data, c.Heads, c.Width)
-		interleave(b.qkv.Bias.Data, c.Heads, 1)
 	}
 	m.Template = plainTemplate
 	return m, m.ggufVocabulary(file)
@@ -241,6 +238,7 @@ func interleave(w []float32, heads, n int) {
 
 // floats converts a tensor to float32.
 func floats(t *tensors.Tensor) (out []float32, err error) {
+	defer t.FinalizeAll() //nolint:errcheck // frees memory only
 	e := t.ConstFlatData(func(flat any) {
 		switch x := flat.(type) {
 		case []float32:

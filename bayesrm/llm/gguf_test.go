@@ -264,7 +264,7 @@ func testGGUF(t *testing.T, rng *rand.Rand, kind uint32, arch string) {
 		if len(p.Shape) == 1 {
 			k = 0
 		}
-		data, x := quantised(rng, k, len(p.Data))
+		data, x := quantised(rng, k, p.Len())
 		want[p.Name] = x
 		w.tensor(ggufName(c.Arch, p.Name), p.Shape, k, data)
 	}
@@ -280,9 +280,9 @@ func testGGUF(t *testing.T, rng *rand.Rand, kind uint32, arch string) {
 		t.Errorf("config %+v, want %+v", m.Config, c)
 	}
 	for _, p := range m.Params() {
-		x, D := want[p.Name], c.Width/c.Heads
-		row := len(p.Data) / p.Shape[0]
-		for i := range p.Data {
+		x, D, data := want[p.Name], c.Width/c.Heads, p.Values()
+		row := len(data) / p.Shape[0]
+		for i := range data {
 			at := i
 			switch r := i / row; { // the file's order of rows
 			case strings.HasSuffix(p.Name, "q_proj.weight"), strings.HasSuffix(p.Name, "k_proj.weight"): // adjacent pairs
@@ -290,8 +290,8 @@ func testGGUF(t *testing.T, rng *rand.Rand, kind uint32, arch string) {
 			case strings.Contains(p.Name, "query_key_value"): // all queries, all keys, all values
 				at = ((r/D%3*c.Heads+r/D/3)*D+r%D)*row + i%row
 			}
-			if p.Data[i] != x[at] && math.Abs(float64(p.Data[i]-x[at])) > 1e-6*math.Abs(float64(x[at])) {
-				t.Fatalf("%s: element %d is %v, want %v", p.Name, i, p.Data[i], x[at])
+			if data[i] != x[at] && math.Abs(float64(data[i]-x[at])) > 1e-6*math.Abs(float64(x[at])) {
+				t.Fatalf("%s: element %d is %v, want %v", p.Name, i, data[i], x[at])
 			}
 		}
 	}
@@ -305,7 +305,7 @@ func testGGUF(t *testing.T, rng *rand.Rand, kind uint32, arch string) {
 		t.Fatal(err)
 	}
 	for i, p := range back.Params() {
-		if !reflect.DeepEqual(p.Data, m.Params()[i].Data) {
+		if !reflect.DeepEqual(p.Values(), m.Params()[i].Values()) {
 			t.Fatalf("%s differs after saving", p.Name)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"gobayes/bayesrm/safetensors"
@@ -43,7 +44,7 @@ func Load(ctx context.Context, path string) (*Model, error) {
 	case !st.IsDir():
 		m, err = loadLlama2C(path)
 	case exists(filepath.Join(path, "config.json")):
-		m, err = loadFolder(path)
+		m, err = loadFolder(ctx, path)
 	case len(bins) > 0:
 		for _, b := range bins {
 			if !strings.HasPrefix(filepath.Base(b), "tok") {
@@ -64,27 +65,29 @@ func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
 // hfConfig is the part of config.json that is used, in the spellings of transformers 4 and 5.
 type hfConfig struct {
-	ModelType    string   `json:"model_type"`
-	Hidden       int      `json:"hidden_size"`
-	Layers       int      `json:"num_hidden_layers"`
-	Heads        int      `json:"num_attention_heads"`
-	KVHeads      int      `json:"num_key_value_heads"`
-	HeadDim      int      `json:"head_dim"`
-	Intermediate int      `json:"intermediate_size"`
-	Vocab        int      `json:"vocab_size"`
-	Context      int      `json:"max_position_embeddings"`
-	LayerNormEps *float64 `json:"layer_norm_eps"`
-	RMSNormEps   *float64 `json:"rms_norm_eps"`
-	HiddenAct    string   `json:"hidden_act"`
-	Parallel     *bool    `json:"use_parallel_residual"`
-	Tied         bool     `json:"tie_word_embeddings"`
-	EOS          any      `json:"eos_token_id"`
-	BOS          *int     `json:"bos_token_id"`
-	RotaryPct    *float64 `json:"rotary_pct"`
-	RotaryBase   *float64 `json:"rotary_emb_base"`
-	RopeTheta    *float64 `json:"rope_theta"`
-	RopeScaling  *hfRope  `json:"rope_scaling"`
-	Rope         *hfRope  `json:"rope_parameters"`
+	ModelType     string   `json:"model_type"`
+	Hidden        int      `json:"hidden_size"`
+	Layers        int      `json:"num_hidden_layers"`
+	Heads         int      `json:"num_attention_heads"`
+	KVHeads       int      `json:"num_key_value_heads"`
+	HeadDim       int      `json:"head_dim"`
+	Intermediate  int      `json:"intermediate_size"`
+	Vocab         int      `json:"vocab_size"`
+	Context       int      `json:"max_position_embeddings"`
+	LayerNormEps  *float64 `json:"layer_norm_eps"`
+	RMSNormEps    *float64 `json:"rms_norm_eps"`
+	HiddenAct     string   `json:"hidden_act"`
+	AttentionBias *bool    `json:"attention_bias"`
+	MLPBias       bool     `json:"mlp_bias"`
+	Parallel      *bool    `json:"use_parallel_residual"`
+	Tied          bool     `json:"tie_word_embeddings"`
+	EOS           any      `json:"eos_token_id"`
+	BOS           *int     `json:"bos_token_id"`
+	RotaryPct     *float64 `json:"rotary_pct"`
+	RotaryBase    *float64 `json:"rotary_emb_base"`
+	RopeTheta     *float64 `json:"rope_theta"`
+	RopeScaling   *hfRope  `json:"rope_scaling"`
+	Rope          *hfRope  `json:"rope_parameters"`
 }
 
 // hfRope is rope_scaling of transformers 4, or rope_parameters of 5.
@@ -141,8 +144,15 @@ func (h hfConfig) config() (Config, error) {
 	case "gpt_neox":
 		partial = 0.25
 		c.Parallel = h.Parallel == nil || *h.Parallel
-		if h.HiddenAct != "gelu" {
-			return c, fmt.Errorf("hidden_act %q: only gelu is supported for gpt_neox", h.HiddenAct)
+		switch h.HiddenAct {
+		case "gelu":
+		case "gelu_new", "gelu_fast", "gelu_pytorch_tanh":
+			c.GELUTanh = true
+		default:
+			return c, fmt.Errorf("hidden_act %q: gelu, gelu_new, gelu_fast and gelu_pytorch_tanh are known for gpt_neox", h.HiddenAct)
+		}
+		if h.AttentionBias != nil && !*h.AttentionBias {
+			return c, fmt.Errorf("attention_bias false: only gpt_neox with biases is supported")
 		}
 		if h.LayerNormEps != nil {
 			c.NormEps = float32(*h.LayerNormEps)
@@ -150,6 +160,9 @@ func (h hfConfig) config() (Config, error) {
 	case "llama":
 		if h.HiddenAct != "silu" {
 			return c, fmt.Errorf("hidden_act %q: only silu is supported for llama", h.HiddenAct)
+		}
+		if h.AttentionBias != nil && *h.AttentionBias || h.MLPBias {
+			return c, fmt.Errorf("attention_bias or mlp_bias true: only llama without biases is supported")
 		}
 		if h.RMSNormEps != nil {
 			c.NormEps = float32(*h.RMSNormEps)
@@ -197,7 +210,7 @@ func (h hfConfig) config() (Config, error) {
 	return c, nil
 }
 
-func loadFolder(dir string) (*Model, error) {
+func loadFolder(ctx context.Context, dir string) (*Model, error) {
 	name := filepath.Join(dir, "config.json")
 	b, err := os.ReadFile(name)
 	if err != nil {
@@ -215,21 +228,28 @@ func loadFolder(dir string) (*Model, error) {
 	if len(files) == 0 {
 		return nil, fmt.Errorf("llm: load %s: no model.safetensors in the folder", dir)
 	}
-	tensors := map[string]safetensors.Tensor{}
+	var shards []*safetensors.File
 	for _, f := range files {
-		ts, err := safetensors.Read(f)
+		s, err := safetensors.Open(f)
 		if err != nil {
 			return nil, fmt.Errorf("llm: load: %w", err)
 		}
-		for k, t := range ts {
-			tensors[k] = t
-		}
+		defer s.Close() //nolint:errcheck // only read
+		shards = append(shards, s)
 	}
-	m, err := build(c)
+	m, err := shape(c)
 	if err != nil {
 		return nil, fmt.Errorf("llm: load %s: %w", name, err)
 	}
-	if err := m.fill(tensors); err != nil {
+	err = m.fill(func(p *Param) (t safetensors.Tensor, ok bool, err error) {
+		for _, s := range shards {
+			if t, ok, err = s.Tensor(p.Name); ok {
+				break
+			}
+		}
+		return t, ok, errors.Join(err, ctx.Err())
+	})
+	if err != nil {
 		return nil, fmt.Errorf("llm: load %s: %w", dir, err)
 	}
 	m.Template = plainTemplate
@@ -282,24 +302,37 @@ func chatTemplate(dir string) (string, error) {
 // plainTemplate is used for models that bring none.
 var plainTemplate = Template{Answer: "\n\n"}
 
-// fill copies tensors into the model's weights. A model without an output projection (a reward model's body) keeps none.
-func (m *Model) fill(ts map[string]safetensors.Tensor) error {
+// collectAbove is how much may be read between two collections of garbage while loading: reading makes as much again.
+const collectAbove = 64 << 20
+
+// fill reads the weights one at a time and lays out the matrices, so that little more than the model is ever in memory. A
+// model without an output projection (a reward model's body) keeps none.
+func (m *Model) fill(get func(p *Param) (t safetensors.Tensor, ok bool, err error)) error {
+	read := 0
 	for _, p := range m.Params() {
-		t, ok := ts[p.Name]
-		if !ok && p == m.unembed {
+		t, ok, err := get(p)
+		switch {
+		case err != nil:
+			return err
+		case !ok && p == m.unembed:
 			m.unembed = nil
 			continue
-		}
-		if !ok {
+		case !ok:
 			return fmt.Errorf("tensor %s %v is missing", p.Name, p.Shape)
-		}
-		if fmt.Sprint(t.Shape) != fmt.Sprint(p.Shape) {
+		case fmt.Sprint(t.Shape) != fmt.Sprint(p.Shape):
 			return fmt.Errorf("tensor %s has shape %v, want %v", p.Name, t.Shape, p.Shape)
 		}
 		if err := finite(t.Data); err != nil {
 			return fmt.Errorf("tensor %s: %w", p.Name, err)
 		}
-		copy(p.Data, t.Data)
+		p.Data = t.Data
+		if len(p.Shape) == 2 {
+			p.pack()
+		}
+		if read += 4 * p.Len(); read > collectAbove {
+			read = 0
+			runtime.GC()
+		}
 	}
 	return nil
 }
@@ -321,6 +354,9 @@ func (m *Model) Save(dir string) error {
 	if c.Arch == "gpt_neox" {
 		h["architectures"] = []string{"GPTNeoXForCausalLM"}
 		h["hidden_act"], h["use_parallel_residual"], h["layer_norm_eps"] = "gelu", c.Parallel, c.NormEps
+		if c.GELUTanh {
+			h["hidden_act"] = "gelu_new"
+		}
 		h["rotary_pct"], h["rotary_emb_base"] = float64(c.RotaryDim)/float64(c.Width/c.Heads), c.RotaryBase
 	} else {
 		h["architectures"] = []string{"LlamaForCausalLM"}
@@ -357,7 +393,7 @@ func (m *Model) Save(dir string) error {
 	ts := map[string]safetensors.Tensor{}
 	for _, p := range m.Params() {
 		if p != nil {
-			ts[p.Name] = safetensors.Tensor{Shape: p.Shape, Data: p.Data}
+			ts[p.Name] = safetensors.Tensor{Shape: p.Shape, Data: p.Values()}
 		}
 	}
 	return safetensors.Write(filepath.Join(dir, "model.safetensors"), ts, map[string]string{"format": "pt"})
@@ -379,13 +415,19 @@ func loadLlama2C(path string) (*Model, error) {
 	}
 	vocab := h[5]
 	c := Config{Arch: "llama", Width: h[0], FeedForward: h[1], Layers: h[2], Heads: h[3], KVHeads: h[4], Vocab: max(vocab, -vocab), Context: h[6], RotaryBase: 10000, NormEps: 1e-5, TiedEmbed: vocab > 0, EOS: 2, BOS: 1}
-	if c.Heads <= 0 || c.Width <= 0 || c.Width > 1<<16 || c.FeedForward > 1<<18 || c.Layers > 1<<10 || c.Vocab > 1<<22 || c.Context > 1<<20 {
+	if c.Heads <= 0 {
 		return nil, fmt.Errorf("llm: load %s: sizes %v are no llama2.c header", path, h)
 	}
 	c.RotaryDim = c.Width / c.Heads
-	m, err := build(c)
+	m, err := shape(c)
 	if err != nil {
 		return nil, fmt.Errorf("llm: load %s: %w", path, err)
+	}
+	if n := 28 + 4*m.NumParams(); n > len(b) {
+		return nil, fmt.Errorf("llm: load %s: the file ends at byte %d, want at least %d", path, len(b), n)
+	}
+	for _, p := range m.Params() {
+		p.allocate()
 	}
 	at := 28
 	read := func(dst []float32) {

@@ -2,6 +2,7 @@ package llm
 
 import (
 	"context"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,5 +129,57 @@ func TestForwardRefuses(t *testing.T) {
 		if err := m.Forward(t.Context(), &a, Pack([][]int{{0}, s}), nil); err == nil || !strings.Contains(err.Error(), "sequence 1 of 2") {
 			t.Errorf("%v: error %v", s, err)
 		}
+	}
+}
+
+func FuzzLlama2C(f *testing.F) {
+	b, err := os.ReadFile(filepath.Join("..", "..", "..", "shared", "models", "stories260K", "stories260K.bin"))
+	if err == nil {
+		f.Add(b[:200], uint16(0))
+	}
+	f.Add([]byte("\x08\x00\x00\x00\x08\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x02\x00\x00\x00\x04\x00\x00\x00\x08\x00\x00\x00"), uint16(4000))
+	f.Fuzz(func(t *testing.T, b []byte, pad uint16) {
+		path := filepath.Join(t.TempDir(), "m.bin")
+		if err := os.WriteFile(path, append(b, make([]byte, pad)...), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = Load(t.Context(), path)
+	})
+}
+
+// FuzzConfig loads folders with any config.json: an error or a model, never a panic or memory without end.
+func FuzzConfig(f *testing.F) {
+	f.Add([]byte(`{"model_type":"gpt_neox","hidden_size":8,"num_hidden_layers":1,"num_attention_heads":2,"intermediate_size":8,"vocab_size":4,"max_position_embeddings":8,"hidden_act":"gelu"}`))
+	f.Add([]byte(`{"model_type":"llama","hidden_size":8,"num_hidden_layers":1,"num_attention_heads":2,"intermediate_size":8,"vocab_size":4,"max_position_embeddings":8,"hidden_act":"silu","rope_scaling":{"rope_type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":4}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		dir := t.TempDir()
+		ts := map[string]safetensors.Tensor{"x": {Shape: []int{1}, Data: []float32{1}}}
+		if err := safetensors.Write(filepath.Join(dir, "model.safetensors"), ts, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "config.json"), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = Load(t.Context(), dir)
+	})
+}
+
+// TestRopeScaling: frequencies are those of transformers' formulas.
+func TestRopeScaling(t *testing.T) {
+	r := &RopeScaling{Type: "llama3", Factor: 8, LowFreq: 1, HighFreq: 4, Original: 8192}
+	for _, tt := range []struct{ f, want float64 }{
+		{1, 1},           // short waves stay
+		{1e-5, 1e-5 / 8}, // long ones are stretched
+		{2 * math.Pi * 2 / 8192, (1-1./3)*2*math.Pi*2/8192/8 + 2*math.Pi*2/8192/3}, // two turns: a third of the way
+	} {
+		if got := r.frequency(tt.f); math.Abs(got-tt.want) > 1e-12*tt.want {
+			t.Errorf("frequency %v becomes %v, want %v", tt.f, got, tt.want)
+		}
+	}
+	if got := (&RopeScaling{Type: "linear", Factor: 2}).frequency(3); got != 1.5 {
+		t.Errorf("linear: %v", got)
+	}
+	if got := (*RopeScaling)(nil).frequency(3); got != 3 {
+		t.Errorf("none: %v", got)
 	}
 }

@@ -28,6 +28,7 @@ type Config struct {
 	RotaryBase  float64
 	Rope        *RopeScaling // nil: none
 	NormEps     float32
+	GELUTanh    bool // GPT-NeoX: the tanh approximation of GELU instead of the exact one
 	Parallel    bool // GPT-NeoX: attention and MLP read the same input
 	TiedEmbed   bool // the output projection is the embedding
 	EOS         int  // token that ends a text
@@ -61,23 +62,64 @@ func (r *RopeScaling) frequency(f float64) float64 {
 	return (1-s)*f/r.Factor + s*f
 }
 
-// Param is a weight with its gradient. Grad is nil while the parameter is frozen; a frozen matrix is laid out for products
-// when it is first used, so call Changed after writing to its Data.
+// Param is a weight with its gradient.
 type Param struct {
 	Name  string // as Hugging Face names it
 	Shape []int
-	Data  []float32
-	Grad  []float32
+	// Data is the weight. A matrix that is not trained is laid out for products when it is first used, and Data is nil then:
+	// Values gives a copy.
+	Data []float32
+	Grad []float32 // nil while the parameter is frozen
 
 	packing sync.Mutex
 	packed  *tensor.Packed
 }
 
-// Changed forgets what was derived from Data.
-func (p *Param) Changed() {
+func newParam(name string, shape ...int) *Param {
+	p := &Param{Name: name, Shape: shape}
+	p.allocate()
+	return p
+}
+
+func (p *Param) allocate() { p.Data = make([]float32, p.Len()) }
+
+// Len is the number of elements.
+func (p *Param) Len() int {
+	n := 1
+	for _, d := range p.Shape {
+		n *= d
+	}
+	return n
+}
+
+// Values is the weight; the slice may be a copy.
+func (p *Param) Values() []float32 {
 	p.packing.Lock()
 	defer p.packing.Unlock()
-	p.packed = nil
+	if p.packed != nil {
+		return p.packed.Unpack()
+	}
+	return p.Data
+}
+
+// pack lays out a matrix for products and gives up Data.
+func (p *Param) pack() *tensor.Packed {
+	p.packing.Lock()
+	defer p.packing.Unlock()
+	if p.packed == nil {
+		p.packed = tensor.Pack(p.Data, p.Shape[0], p.Shape[1])
+		p.Data = nil
+	}
+	return p.packed
+}
+
+// unpack makes Data the weight again.
+func (p *Param) unpack() {
+	p.packing.Lock()
+	defer p.packing.Unlock()
+	if p.packed != nil {
+		p.Data, p.packed = p.packed.Unpack(), nil
+	}
 }
 
 // multiply computes y = x·Wᵀ, or y += x·Wᵀ with add, for the matrix W [Out, In].
@@ -86,21 +128,29 @@ func (p *Param) multiply(y, x []float32, N int, add bool) {
 		tensor.MatMulNT(y, x, p.Data, N, p.Shape[0], p.Shape[1], add)
 		return
 	}
-	p.packing.Lock()
-	if p.packed == nil {
-		p.packed = tensor.Pack(p.Data, p.Shape[0], p.Shape[1])
-	}
-	w := p.packed
-	p.packing.Unlock()
-	w.MatMul(y, x, N, add)
+	p.pack().MatMul(y, x, N, add)
 }
 
-func newParam(name string, shape ...int) *Param {
-	n := 1
-	for _, d := range shape {
-		n *= d
+// multiplyBack computes y = x·W, or y += x·W with add.
+func (p *Param) multiplyBack(y, x []float32, N int, add bool) {
+	if p.Grad != nil {
+		tensor.MatMulNN(y, x, p.Data, N, p.Shape[1], p.Shape[0], add)
+		return
 	}
-	return &Param{Name: name, Shape: shape, Data: make([]float32, n)}
+	p.pack().MatMulNN(y, x, N, add)
+}
+
+// rows copies the rows of W that ids name to y: the embedding of tokens.
+func (p *Param) rows(y []float32, ids []int) {
+	C := p.Shape[1]
+	if p.Grad != nil {
+		for n, id := range ids {
+			copy(y[n*C:(n+1)*C], p.Data[id*C:(id+1)*C])
+		}
+		return
+	}
+	w := p.pack()
+	tensor.Parallel(len(ids), func(n int) { w.Row(y[n*C:(n+1)*C], ids[n]) })
 }
 
 // Linear is y = x·Wᵀ + b, with W [Out, In], and the low-rank addition s·(x·Aᵀ)·Bᵀ when it carries a LoRA.
@@ -181,44 +231,66 @@ func New(c Config, seed uint64) (*Model, error) {
 
 // build allocates a model; norms are 1, everything else 0.
 func build(c Config) (*Model, error) {
+	m, err := shape(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range m.Params() {
+		p.allocate()
+	}
+	norms := []norm{m.final}
+	for _, b := range m.blocks {
+		norms = append(norms, b.norm1, b.norm2)
+	}
+	for _, n := range norms {
+		for i := range n.w.Data {
+			n.w.Data[i] = 1
+		}
+	}
+	return m, nil
+}
+
+// shape makes a model whose weights have no data yet.
+func shape(c Config) (*Model, error) {
 	if c.Width <= 0 || c.Layers <= 0 || c.Heads <= 0 || c.Vocab <= 0 || c.FeedForward <= 0 || c.Context <= 0 || c.Width%c.Heads != 0 || c.KVHeads <= 0 || c.Heads%c.KVHeads != 0 {
 		return nil, fmt.Errorf("llm: config %+v: sizes must be positive and Width a multiple of Heads", c)
 	}
+	if c.Width > 1<<16 || c.FeedForward > 1<<18 || c.Layers > 1<<10 || c.Vocab > 1<<22 || c.Context > 1<<24 {
+		return nil, fmt.Errorf("llm: config %+v: sizes beyond what any model has", c)
+	}
 	D := c.Width / c.Heads
-	if c.RotaryDim%2 != 0 || c.RotaryDim > D {
+	if c.RotaryDim < 0 || c.RotaryDim%2 != 0 || c.RotaryDim > D {
 		return nil, fmt.Errorf("llm: config: %d rotary dimensions of a head of %d: must be even and at most the head", c.RotaryDim, D)
 	}
-	m := &Model{Config: c, rotary: nn.NewRotary(c.RotaryDim, c.Context, c.RotaryBase, c.Rope.frequency)}
+	m := &Model{Config: c, rotary: nn.NewRotary(c.RotaryDim, c.RotaryBase, c.Rope.frequency)}
 	neox := c.Arch == "gpt_neox"
 	if !neox && c.Arch != "llama" {
 		return nil, fmt.Errorf("llm: model type %q: only gpt_neox and llama are known", c.Arch)
 	}
+	param := func(name string, shape ...int) *Param { return &Param{Name: name, Shape: shape} }
 	newNorm := func(name string) norm {
-		n := norm{w: newParam(name+".weight", c.Width), eps: c.NormEps}
-		for i := range n.w.Data {
-			n.w.Data[i] = 1
-		}
+		n := norm{w: param(name+".weight", c.Width), eps: c.NormEps}
 		if neox {
-			n.b = newParam(name+".bias", c.Width)
+			n.b = param(name+".bias", c.Width)
 		}
 		return n
 	}
 	linear := func(name string, out, in int) *Linear {
-		l := &Linear{Name: name, W: newParam(name+".weight", out, in), Out: out, In: in}
+		l := &Linear{Name: name, W: param(name+".weight", out, in), Out: out, In: in}
 		if neox {
-			l.Bias = newParam(name+".bias", out)
+			l.Bias = param(name+".bias", out)
 		}
 		return l
 	}
 	kv := c.KVHeads * D
 	if neox {
-		m.embed = newParam("gpt_neox.embed_in.weight", c.Vocab, c.Width)
-		m.unembed = newParam("embed_out.weight", c.Vocab, c.Width)
+		m.embed = param("gpt_neox.embed_in.weight", c.Vocab, c.Width)
+		m.unembed = param("embed_out.weight", c.Vocab, c.Width)
 		m.heads = nn.Heads{H: c.Heads, KV: c.Heads, D: D, QRow: 3 * c.Width, KRow: 3 * c.Width, VRow: 3 * c.Width,
 			Q: func(h int) int { return h * 3 * D }, K: func(h int) int { return h*3*D + D }, V: func(h int) int { return h*3*D + 2*D }}
 	} else {
-		m.embed = newParam("model.embed_tokens.weight", c.Vocab, c.Width)
-		m.unembed = newParam("lm_head.weight", c.Vocab, c.Width)
+		m.embed = param("model.embed_tokens.weight", c.Vocab, c.Width)
+		m.unembed = param("lm_head.weight", c.Vocab, c.Width)
 		col := func(h int) int { return h * D }
 		m.heads = nn.Heads{H: c.Heads, KV: c.KVHeads, D: D, QRow: c.Width, KRow: kv, VRow: kv, Q: col, K: col, V: col}
 	}
@@ -316,7 +388,7 @@ func (m *Model) Copy() *Model {
 func (m *Model) NumParams() int {
 	n := 0
 	for _, p := range m.Params() {
-		n += len(p.Data)
+		n += p.Len()
 	}
 	return n
 }

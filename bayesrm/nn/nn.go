@@ -6,6 +6,9 @@ package nn
 import (
 	"fmt"
 	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"gobayes/bayesrm/tensor"
 )
@@ -78,43 +81,62 @@ func rowsOf(N int, independent bool, f func(n int)) {
 	})
 }
 
-// Rotary holds cos and sin of the rotary position embedding, Dim/2 of each per position.
+// Rotary is the rotary position embedding. Its tables grow with the positions that are asked for.
 type Rotary struct {
-	Dim      int // rotated part of a head; the rest passes through
-	Cos, Sin []float32
-	negSin   []float32 // the backward turns the other way
+	Dim    int // rotated part of a head; the rest passes through
+	freq   []float32
+	grow   sync.Mutex
+	tables atomic.Pointer[rotaryTables]
 }
 
-// NewRotary makes the tables for positions 0 … T−1: angle = position · frequency, where frequency i is base^(−2i/dim), scaled
-// if scale is not nil.
-func NewRotary(dim, T int, base float64, scale func(f float64) float64) *Rotary {
-	r := &Rotary{Dim: dim}
-	freq := make([]float32, dim/2) // in float32 as the reference does: frequency, then angle
-	for i := range freq {
+// rotaryTables hold cos and sin, Dim/2 of each per position, and −sin, for the backward turns the other way.
+type rotaryTables struct{ cos, sin, negSin []float32 }
+
+// NewRotary takes the dimensions to rotate and the base: angle = position · frequency, where frequency i is base^(−2i/dim),
+// scaled if scale is not nil.
+func NewRotary(dim int, base float64, scale func(f float64) float64) *Rotary {
+	r := &Rotary{Dim: dim, freq: make([]float32, dim/2)} // in float32 as the reference does: frequency, then angle
+	for i := range r.freq {
 		f := 1 / math.Pow(base, float64(2*i)/float64(dim))
 		if scale != nil {
 			f = scale(f)
 		}
-		freq[i] = float32(f)
+		r.freq[i] = float32(f)
 	}
-	for t := range T {
-		for _, f := range freq {
-			a := float64(float32(t) * f)
-			r.Cos = append(r.Cos, float32(math.Cos(a)))
-			r.Sin = append(r.Sin, float32(math.Sin(a)))
-			r.negSin = append(r.negSin, -float32(math.Sin(a)))
+	r.tables.Store(&rotaryTables{})
+	return r
+}
+
+// at returns the tables with at least position t in them.
+func (r *Rotary) at(t int) *rotaryTables {
+	h := len(r.freq)
+	if tab := r.tables.Load(); len(tab.cos) >= (t+1)*h {
+		return tab
+	}
+	r.grow.Lock()
+	defer r.grow.Unlock()
+	old := r.tables.Load()
+	if len(old.cos) >= (t+1)*h {
+		return old
+	}
+	tab := &rotaryTables{slices.Clone(old.cos), slices.Clone(old.sin), slices.Clone(old.negSin)}
+	for p := len(tab.cos) / max(1, h); p < max(64, 2*(t+1)) && h > 0; p++ {
+		for _, f := range r.freq {
+			sin, cos := math.Sincos(float64(float32(p) * f))
+			tab.cos, tab.sin, tab.negSin = append(tab.cos, float32(cos)), append(tab.sin, float32(sin)), append(tab.negSin, -float32(sin))
 		}
 	}
-	return r
+	r.tables.Store(tab)
+	return tab
 }
 
 // Apply rotates one head x [D] for position t in place: pairs are (i, i + Dim/2), the half-split form. With inverse it
 // rotates back, which is the backward.
 func (r *Rotary) Apply(x []float32, t int, inverse bool) {
-	h := r.Dim / 2
-	sin := r.Sin
+	h, tab := len(r.freq), r.at(t)
+	sin := tab.sin
 	if inverse {
-		sin = r.negSin
+		sin = tab.negSin
 	}
-	tensor.Rotate(x[:h], x[h:2*h], r.Cos[t*h:(t+1)*h], sin[t*h:(t+1)*h])
+	tensor.Rotate(x[:h], x[h:2*h], tab.cos[t*h:(t+1)*h], sin[t*h:(t+1)*h])
 }

@@ -145,7 +145,7 @@ func testAttention(t *testing.T, rng *rand.Rand, D int, off []int) {
 
 func TestRotaryInverse(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 0))
-	r := NewRotary(6, 20, 10000, nil)
+	r := NewRotary(6, 10000, nil)
 	x := randn(rng, 8)
 	y := append([]float32{}, x...)
 	r.Apply(y, 17, false)

@@ -2,12 +2,18 @@
 package safetensors
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 
 	st "github.com/nlpodyssey/safetensors"
 )
@@ -21,13 +27,114 @@ type Tensor struct {
 	Data  []float32
 }
 
-// Read returns the tensors of a file by name, converted to float32 from F32, F16, BF16 or F64.
-func Read(path string) (map[string]Tensor, error) {
-	b, err := os.ReadFile(path)
+// File is an open file, whose tensors are read one at a time.
+type File struct {
+	r        io.ReaderAt
+	close    io.Closer
+	data     int64 // where the tensors' bytes begin
+	infos    map[string]*st.TensorInfo
+	metadata map[string]string
+}
+
+// maxHeader bounds the header of a file.
+const maxHeader = 100 << 20
+
+// Open reads the header of a file. Errors about its content wrap ErrFormat.
+func Open(path string) (*File, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("safetensors: %w", err)
 	}
-	ts, err := Decode(b)
+	size, err := f.Seek(0, io.SeekEnd)
+	var file *File
+	if err == nil {
+		file, err = newFile(f, size)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("safetensors: %s: %w", path, errors.Join(err, f.Close()))
+	}
+	file.close = f
+	return file, nil
+}
+
+func newFile(r io.ReaderAt, size int64) (*File, error) {
+	var b [8]byte
+	if _, err := r.ReadAt(b[:], 0); err != nil {
+		return nil, fmt.Errorf("%w: the header's length is missing: %w", ErrFormat, err)
+	}
+	n := binary.LittleEndian.Uint64(b[:])
+	if n > maxHeader || int64(n) > size-8 {
+		return nil, fmt.Errorf("%w: a header of %d bytes in a file of %d", ErrFormat, n, size)
+	}
+	header := make([]byte, n)
+	if _, err := r.ReadAt(header, 8); err != nil {
+		return nil, fmt.Errorf("%w: header: %w", ErrFormat, err)
+	}
+	var m st.Metadata
+	if err := json.Unmarshal(header, &m); err != nil {
+		return nil, fmt.Errorf("%w: header: %w", ErrFormat, err)
+	}
+	f := &File{r: r, data: 8 + int64(n), infos: m.Tensors(), metadata: m.Metadata()}
+	infos := slices.Collect(maps.Values(f.infos))
+	slices.SortFunc(infos, func(a, b *st.TensorInfo) int { return cmp.Compare(a.DataOffsets[0], b.DataOffsets[0]) })
+	at := uint64(0)
+	for _, t := range infos { // one after the other, without holes
+		if t.DataOffsets[0] != at || t.DataOffsets[1] < at {
+			return nil, fmt.Errorf("%w: a tensor lies at bytes %v, want it to begin at %d", ErrFormat, t.DataOffsets, at)
+		}
+		at = t.DataOffsets[1]
+	}
+	if at != uint64(size-f.data) {
+		return nil, fmt.Errorf("%w: the tensors end at byte %d, the file has %d", ErrFormat, at, size-f.data)
+	}
+	return f, nil
+}
+
+// Close closes the file.
+func (f *File) Close() error { return f.close.Close() }
+
+// Names lists the tensors.
+func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.infos)) }
+
+// Metadata is the text that the file carries.
+func (f *File) Metadata() map[string]string { return f.metadata }
+
+// Tensor reads one tensor, converted to float32 from F32, F16, BF16, F64 or I64; ok is false if there is none of that name.
+func (f *File) Tensor(name string) (t Tensor, ok bool, err error) {
+	info := f.infos[name]
+	if info == nil {
+		return Tensor{}, false, nil
+	}
+	raw := make([]byte, info.DataOffsets[1]-info.DataOffsets[0])
+	if _, err := f.r.ReadAt(raw, f.data+int64(info.DataOffsets[0])); err != nil {
+		return Tensor{}, true, fmt.Errorf("tensor %s: %w", name, err)
+	}
+	if t, err = convert(info, raw); err != nil {
+		return Tensor{}, true, fmt.Errorf("tensor %s: %w", name, err)
+	}
+	return t, true, nil
+}
+
+func (f *File) all() (map[string]Tensor, error) {
+	out := map[string]Tensor{}
+	for name := range f.infos {
+		t, _, err := f.Tensor(name)
+		if err != nil {
+			return nil, err
+		}
+		out[name] = t
+	}
+	return out, nil
+}
+
+// Read returns the tensors of a file by name, converted to float32.
+func Read(path string) (map[string]Tensor, error) {
+	f, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	ts, err := f.all()
 	if err != nil {
 		return nil, fmt.Errorf("safetensors: %s: %w", path, err)
 	}
@@ -36,48 +143,32 @@ func Read(path string) (map[string]Tensor, error) {
 
 // Decode reads the content of a file. Its errors wrap ErrFormat.
 func Decode(b []byte) (map[string]Tensor, error) {
-	ts, _, err := DecodeAll(b)
-	return ts, err
+	f, err := newFile(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		return nil, err
+	}
+	return f.all()
 }
 
-// DecodeAll reads the content of a file and its metadata. Its errors wrap ErrFormat.
-func DecodeAll(b []byte) (tensors map[string]Tensor, metadata map[string]string, err error) {
-	f, err := st.Deserialize(b)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrFormat, err)
-	}
-	out := map[string]Tensor{}
-	for _, nt := range f.Tensors() {
-		t, err := convert(nt.TensorView)
-		if err != nil {
-			return nil, nil, fmt.Errorf("tensor %s: %w", nt.Name, err)
-		}
-		out[nt.Name] = t
-	}
-	_, header, err := st.ReadMetadata(b)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrFormat, err)
-	}
-	return out, header.Metadata(), nil
-}
-
-func convert(v st.TensorView) (Tensor, error) {
+func convert(v *st.TensorInfo, raw []byte) (Tensor, error) {
 	t := Tensor{}
-	n := 1
-	for _, d := range v.Shape() {
+	n, size := uint64(1), uint64(v.DType.Size())
+	for _, d := range v.Shape {
+		if d != 0 && n > uint64(len(raw))/d {
+			n = math.MaxUint64 / 16
+			break
+		}
 		t.Shape = append(t.Shape, int(d))
-		n *= int(d)
+		n *= d
 	}
-	raw := v.Data()
-	size := int(v.DType().Size())
-	if len(raw) != n*size {
-		return t, fmt.Errorf("%w: %d bytes for %d elements of %s", ErrFormat, len(raw), n, v.DType())
+	if uint64(len(raw)) != n*size {
+		return t, fmt.Errorf("%w: %d bytes for the shape %v of %s", ErrFormat, len(raw), v.Shape, v.DType)
 	}
 	t.Data = make([]float32, n)
 	le := binary.LittleEndian
 	for i := range t.Data {
-		e := raw[i*size : (i+1)*size]
-		switch v.DType() {
+		e := raw[i*int(size) : (i+1)*int(size)]
+		switch v.DType {
 		case st.F32:
 			t.Data[i] = math.Float32frombits(le.Uint32(e))
 		case st.F64:
@@ -89,7 +180,7 @@ func convert(v st.TensorView) (Tensor, error) {
 		case st.I64:
 			t.Data[i] = float32(int64(le.Uint64(e)))
 		default:
-			return t, fmt.Errorf("%w: data type %s; F32, F16, BF16 and F64 are read", ErrFormat, v.DType())
+			return t, fmt.Errorf("%w: data type %s; F32, F16, BF16, F64 and I64 are read", ErrFormat, v.DType)
 		}
 	}
 	return t, nil

@@ -9,26 +9,27 @@ package tensor
 import (
 	"fmt"
 	"runtime"
+	"time"
 )
 
 // MatMulNT computes y = x·wᵀ, or y += x·wᵀ with add: the forward product of a linear layer. y is [N, out], x is [N, in],
 // w is [out, in].
 func MatMulNT(y, x, w []float32, N, out, in int, add bool) {
 	check("MatMulNT", len(y), N*out, len(x), N*in, len(w), out*in)
-	multiply(y, N, out, in, operand[float32]{x, in, false}, operand[float32]{w, in, true}, nil, add)
+	multiply(y, N, out, in, operand[float32]{data: x, ld: in}, operand[float32]{data: w, ld: in, trans: true}, nil, add)
 }
 
 // MatMulNN computes y = x·w, or y += x·w with add: the gradient of a linear layer's input. y is [N, out], x is [N, in],
 // w is [in, out].
 func MatMulNN(y, x, w []float32, N, out, in int, add bool) {
 	check("MatMulNN", len(y), N*out, len(x), N*in, len(w), in*out)
-	multiply(y, N, out, in, operand[float32]{x, in, false}, operand[float32]{w, out, false}, nil, add)
+	multiply(y, N, out, in, operand[float32]{data: x, ld: in}, operand[float32]{data: w, ld: out}, nil, add)
 }
 
 // MatMulTN computes y += aᵀ·b: the gradient of a weight. y is [out, in], a is [N, out], b is [N, in].
 func MatMulTN(y, a, b []float32, N, out, in int) {
 	check("MatMulTN", len(y), out*in, len(a), N*out, len(b), N*in)
-	multiply(y, out, in, N, operand[float32]{a, out, true}, operand[float32]{b, in, false}, nil, true)
+	multiply(y, out, in, N, operand[float32]{data: a, ld: out, trans: true}, operand[float32]{data: b, ld: in}, nil, true)
 }
 
 // Packed is a weight matrix w [Out, In] laid out for products with it.
@@ -45,7 +46,7 @@ func Pack(w []float32, out, in int) *Packed {
 	for k0 := 0; k0 < in; k0 += kc {
 		kw := min(kc, in-k0)
 		Parallel(g.panels(out), func(j int) {
-			packB(g.panel(p.data, out, k0, kw, j), operand[float32]{w, in, true}, k0, kw, j*g.width, min(g.width, out-j*g.width), g.width)
+			packB(g.panel(p.data, out, k0, kw, j), operand[float32]{data: w, ld: in, trans: true}, k0, kw, j*g.width, min(g.width, out-j*g.width), g.width)
 		})
 	}
 	return p
@@ -54,13 +55,65 @@ func Pack(w []float32, out, in int) *Packed {
 // MatMul computes y = x·wᵀ, or y += x·wᵀ with add: the same bits as MatMulNT. y is [N, Out], x is [N, In].
 func (p *Packed) MatMul(y, x []float32, N int, add bool) {
 	check("Packed.MatMul", len(y), N*p.Out, len(x), N*p.In)
-	multiply(y, N, p.Out, p.In, operand[float32]{x, p.In, false}, operand[float32]{}, p.data, add)
+	multiply(y, N, p.Out, p.In, operand[float32]{data: x, ld: p.In}, operand[float32]{}, p.data, add)
+}
+
+// MatMulNN computes y = x·w, or y += x·w with add: the gradient of a linear layer's input. y is [N, In], x is [N, Out].
+func (p *Packed) MatMulNN(y, x []float32, N int, add bool) {
+	check("Packed.MatMulNN", len(y), N*p.In, len(x), N*p.Out)
+	multiply(y, N, p.In, p.Out, operand[float32]{data: x, ld: p.Out}, operand[float32]{packed: p}, nil, add)
+}
+
+// Row copies row i of w to dst [In].
+func (p *Packed) Row(dst []float32, i int) {
+	check("Packed.Row", len(dst), p.In)
+	g := geometry[float32](p.Out)
+	for k0 := 0; k0 < p.In; k0 += kc {
+		kw := min(kc, p.In-k0)
+		panel := g.panel(p.data, p.Out, k0, kw, i/g.width)
+		for l := range kw {
+			dst[k0+l] = panel[l*g.width+i%g.width]
+		}
+	}
+}
+
+// Unpack returns w [Out, In].
+func (p *Packed) Unpack() []float32 {
+	w := make([]float32, p.Out*p.In)
+	Parallel(p.Out, func(i int) { p.Row(w[i*p.In:(i+1)*p.In], i) })
+	return w
+}
+
+// transposeInto writes rows k0 … k0+kw and columns j0 … j0+w of w as [kw, width], with zeros beyond w: what packB does for a
+// matrix that is not packed. Panels and blocks start at multiples of the widths, so a panel's part lies together.
+func (p *Packed) transposeInto(dst []float32, k0, kw, j0, w, width int) {
+	if w < width {
+		clear(dst)
+	}
+	g := geometry[float32](p.Out)
+	for c := 0; c < w; { // columns of one block of the sum
+		b0 := (j0 + c) / kc * kc
+		bw := min(kc, p.In-b0)
+		n := min(w-c, b0+bw-j0-c)
+		for l := 0; l < kw; l += g.width {
+			m := min(g.width, kw-l)
+			src := g.panel(p.data, p.Out, b0, bw, (k0+l)/g.width)[(j0+c-b0)*g.width:]
+			whole := n / lanes * lanes
+			transposed(dst[l*width+c:], width, src, g.width, whole, m)
+			for i := whole; i < n; i++ {
+				for o := range m {
+					dst[(l+o)*width+c+i] = src[i*g.width+o]
+				}
+			}
+		}
+		c += n
+	}
 }
 
 // MatMul64 computes c = a·b, or c += a·b with add, in float64. c is [m, n] with rows ldc apart; a is [m, k], or [k, m] with
 // transA; b is [k, n], or [n, k] with transB; lda and ldb are the lengths of their rows.
 func MatMul64(c []float64, ldc, m, n, k int, a []float64, lda int, transA bool, b []float64, ldb int, transB, add bool) {
-	multiplyTo(c, ldc, m, n, k, operand[float64]{a, lda, transA}, operand[float64]{b, ldb, transB}, nil, add)
+	multiplyTo(c, ldc, m, n, k, operand[float64]{data: a, ld: lda, trans: transA}, operand[float64]{data: b, ld: ldb, trans: transB}, nil, add)
 }
 
 func check(verb string, pairs ...int) {
@@ -73,9 +126,10 @@ func check(verb string, pairs ...int) {
 
 // operand is a matrix: element (i, j) is data[i·ld + j], or data[j·ld + i] where it is stored transposed.
 type operand[T float] struct {
-	data  []T
-	ld    int
-	trans bool
+	data   []T
+	ld     int
+	trans  bool
+	packed *Packed // instead of data: a packed matrix as it was, [Out, In]
 }
 
 // Blocks of a product: kc steps of a sum are done at a time, on nc columns, mc rows.
@@ -180,17 +234,19 @@ func multiplyTo[T float](c []T, ldc, m, n, k int, a, b operand[T], packed []T, a
 	}
 	p := product[T]{g: geometry[T](n), c: c, ldc: ldc, m: m, n: n, k: k, a: a, b: b}
 	// few rows: the panels of b are read where they lie
-	p.direct = packed == nil && !b.trans && m <= 2*rows[0]
-	blocks := (m + mc - 1) / mc
-	if m >= 2*rows[0]*workers {
+	p.direct = packed == nil && b.packed == nil && !b.trans && m <= 2*rows[0]
+	// Many rows are cut into blocks for the workers; of few, each worker takes all and some of the panels, so that b is read once.
+	blocks, pieces := (m+mc-1)/mc, 1
+	switch {
+	case blocks > 1:
 		blocks = (blocks + workers - 1) / workers * workers
+	case workers > 1 && p.g.panels(n) >= 2*workers:
+		pieces = workers
+	case m >= 2*rows[0]*workers:
+		blocks = workers
 	}
 	rowsEach := ((m+blocks-1)/blocks + rows[0] - 1) / rows[0] * rows[0]
 	blocks = (m + rowsEach - 1) / rowsEach
-	pieces := 1 // of the columns
-	if blocks < workers {
-		pieces = workers
-	}
 	pb := buffers[T]()
 	for j0 := 0; j0 < n; j0 += nc {
 		first, last := j0/p.g.width, p.g.panels(min(n, j0+nc))
@@ -352,6 +408,10 @@ func (p *product[T]) strips(buf []T, i0, i1, k0, kw, panels int) ([]strip, []T) 
 
 // packB writes rows k0 … k0+kw and columns j0 … j0+w of b as [kw, width], with zeros beyond w.
 func packB[T float](dst []T, b operand[T], k0, kw, j0, w, width int) {
+	if b.packed != nil {
+		b.packed.transposeInto(any(dst).([]float32), k0, kw, j0, w, width)
+		return
+	}
 	if w < width {
 		clear(dst)
 	}
@@ -387,4 +447,16 @@ func transposed[T float](dst []T, dld int, src []T, sld, n, m int) {
 			dst[j*dld+i] = src[i*sld+j]
 		}
 	}
+}
+
+// PeakFLOPs measures the multiply-adds that one core does in a second on the vectors of the level in use: a product tile
+// whose operands stay in the first cache.
+func PeakFLOPs() float64 {
+	const k, times = 256, 2000
+	a, b, c := make([]float32, k*maxLanes), make([]float32, k*2*maxLanes), make([]float32, maxLanes*2*maxLanes)
+	start := time.Now()
+	for range times {
+		tile(rows[0], 2, &a[0], &b[0], &c[0], k, 0, 0, 8*lanes, 0)
+	}
+	return 2 * float64(rows[0]*2*lanes) * k * times / time.Since(start).Seconds()
 }

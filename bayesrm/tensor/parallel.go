@@ -1,12 +1,16 @@
 package tensor
 
 import (
+	"math/bits"
 	"runtime"
 	"sync"
 	"sync/atomic"
 )
 
-// Parallel calls f(0) … f(n-1), on as many goroutines as there are processors.
+// Parallel calls f(0) … f(n-1), on as many goroutines as there are processors. A panic in f comes out of Parallel.
+//
+// Helpers wait for the next call by looking for it for a few microseconds before they sleep: to wake a sleeping thread takes
+// as long as a product with one row. While they are busy, or inside f, a call runs on goroutines of its own.
 func Parallel(n int, f func(i int)) {
 	workers := min(runtime.GOMAXPROCS(0), n)
 	if workers <= 1 {
@@ -15,22 +19,110 @@ func Parallel(n int, f func(i int)) {
 		}
 		return
 	}
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	work := func() {
-		for {
-			i := int(next.Add(1)) - 1
-			if i >= n {
-				return
-			}
-			f(i)
+	j := &job{f: f, n: int64(n), number: jobs.Add(1)}
+	j.places.Store(int64(workers - 1))
+	if helpers.current.CompareAndSwap(nil, j) {
+		helpers.call(workers - 1)
+		j.work()
+		helpers.current.Store(nil)
+	} else {
+		for range workers - 1 {
+			go j.help()
+		}
+		j.work()
+	}
+	for spin := 0; j.finished.Load() < j.n; spin++ { // what a helper still has in hand
+		if spin > 1000 {
+			runtime.Gosched()
 		}
 	}
-	for range workers - 1 {
-		wg.Go(work)
+	if p := j.panicked.Load(); p != nil {
+		panic(*p)
 	}
-	work()
-	wg.Wait()
+}
+
+var jobs atomic.Int64
+
+// job is one call of Parallel.
+type job struct {
+	number                 int64
+	f                      func(i int)
+	n                      int64
+	next, finished, places atomic.Int64
+	panicked               atomic.Pointer[any]
+}
+
+// work takes numbers until there are none.
+func (j *job) work() {
+	for {
+		i := j.next.Add(1) - 1
+		if i >= j.n {
+			return
+		}
+		j.one(int(i))
+	}
+}
+
+func (j *job) one(i int) {
+	defer j.finished.Add(1)
+	defer func() {
+		if p := recover(); p != nil {
+			j.panicked.Store(&p)
+		}
+	}()
+	j.f(i)
+}
+
+// help works too, if the job wants another.
+func (j *job) help() {
+	if j.places.Add(-1) >= 0 {
+		j.work()
+	}
+}
+
+// team is the goroutines that wait for jobs.
+type team struct {
+	current atomic.Pointer[job]
+	size    atomic.Int64
+	asleep  atomic.Int64
+	wake    chan struct{}
+}
+
+var helpers = team{wake: make(chan struct{}, 1024)}
+
+// call makes sure that there are n helpers and that they are awake.
+func (t *team) call(n int) {
+	for t.size.Load() < int64(n) {
+		if k := t.size.Load(); t.size.CompareAndSwap(k, k+1) {
+			go t.help()
+		}
+	}
+	for range min(int64(n), t.asleep.Load()) {
+		select {
+		case t.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// spins is how often a helper looks before it sleeps: some tens of microseconds.
+const spins = 20000
+
+func (t *team) help() {
+	var last int64
+	for {
+		for range spins {
+			if j := t.current.Load(); j != nil && j.number != last {
+				last = j.number
+				j.help()
+			}
+		}
+		t.asleep.Add(1)
+		if j := t.current.Load(); j == nil || j.number == last { // a call after this line sees that we sleep
+			<-t.wake
+		}
+		t.asleep.Add(-1)
+	}
 }
 
 // chunk is how many elements of a long vector one call of a kernel takes: assembly cannot be preempted, and the garbage
@@ -42,14 +134,15 @@ func chunks(n int, f func(from, to int)) {
 	Parallel((n+chunk-1)/chunk, func(k int) { f(k*chunk, min(n, (k+1)*chunk)) })
 }
 
-// pool hands out buffers that are used again.
-type pool[T float] struct{ p sync.Pool }
+// pool hands out buffers that are used again, by size class.
+type pool[T float] struct{ classes [64]sync.Pool }
 
 func (p *pool[T]) get(n int) []T {
-	if b, ok := p.p.Get().(*[]T); ok && cap(*b) >= n {
+	class := bits.Len(uint(max(n, 1) - 1))
+	if b, ok := p.classes[class].Get().(*[]T); ok {
 		return (*b)[:n]
 	}
-	return make([]T, n)
+	return make([]T, n, 1<<class)
 }
 
-func (p *pool[T]) put(b []T) { p.p.Put(&b) }
+func (p *pool[T]) put(b []T) { p.classes[bits.Len(uint(cap(b)-1))].Put(&b) }

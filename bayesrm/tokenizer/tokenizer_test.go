@@ -114,3 +114,16 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func FuzzLlama2C(f *testing.F) {
+	f.Add([]byte("\x01\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00a"), "a b")
+	f.Fuzz(func(t *testing.T, b []byte, text string) {
+		tok, err := parseLlama2C(b, 3)
+		if err != nil {
+			return
+		}
+		if ids, err := tok.Encode(text); err == nil {
+			tok.Decode(ids)
+		}
+	})
+}

@@ -46,36 +46,36 @@ func (c checkpoint) save(path string, params [][]float32, opt *optim.AdamW) erro
 
 // restore reads the state of a run, if there is one, and returns its losses.
 func (c checkpoint) restore(path string, params [][]float32, opt *optim.AdamW) ([]float64, error) {
-	b, err := os.ReadFile(path)
+	f, err := safetensors.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("train: checkpoint: %w", err)
 	}
-	ts, meta, err := safetensors.DecodeAll(b)
-	if err != nil {
-		return nil, fmt.Errorf("train: checkpoint %s: %w", path, err)
-	}
+	defer f.Close() //nolint:errcheck // only read
 	var old checkpoint
-	if err := json.Unmarshal([]byte(meta["train"]), &old); err != nil {
+	if err := json.Unmarshal([]byte(f.Metadata()["train"]), &old); err != nil {
 		return nil, fmt.Errorf("train: checkpoint %s: %w", path, err)
 	}
 	if old.Version != checkpointVersion || old.Run != c.Run {
 		return nil, fmt.Errorf("train: checkpoint %s belongs to another run; remove it to start anew\n  it was: version %d, %s\n  now:    version %d, %s", path, old.Version, old.Run, checkpointVersion, c.Run)
 	}
+	state := map[string][]float32{}
 	for i, p := range params {
 		for kind, x := range map[string][]float32{"weight": p, "m": opt.M[i], "v": opt.V[i]} {
-			t, ok := ts[fmt.Sprintf("%s.%d", kind, i)]
-			if !ok || len(t.Data) != len(x) {
-				return nil, fmt.Errorf("train: checkpoint %s: tensor %s.%d has %d elements, want %d", path, kind, i, len(t.Data), len(x))
+			name := fmt.Sprintf("%s.%d", kind, i)
+			t, _, err := f.Tensor(name)
+			if err != nil || len(t.Data) != len(x) {
+				return nil, fmt.Errorf("train: checkpoint %s: tensor %s has %d elements, want %d: %w", path, name, len(t.Data), len(x), err)
 			}
+			state[name] = t.Data
 		}
 	}
 	for i, p := range params {
-		copy(p, ts[fmt.Sprintf("weight.%d", i)].Data)
-		copy(opt.M[i], ts[fmt.Sprintf("m.%d", i)].Data)
-		copy(opt.V[i], ts[fmt.Sprintf("v.%d", i)].Data)
+		copy(p, state[fmt.Sprintf("weight.%d", i)])
+		copy(opt.M[i], state[fmt.Sprintf("m.%d", i)])
+		copy(opt.V[i], state[fmt.Sprintf("v.%d", i)])
 	}
 	opt.Step = len(old.Loss)
 	return old.Loss, nil

@@ -10,8 +10,9 @@ import (
 func gobayes_bayesrm_safetensorsTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
 		"Decode":    reflect.ValueOf(p_gobayes_bayesrm_safetensors.Decode),
-		"DecodeAll": reflect.ValueOf(p_gobayes_bayesrm_safetensors.DecodeAll),
 		"ErrFormat": reflect.ValueOf(&p_gobayes_bayesrm_safetensors.ErrFormat).Elem(),
+		"File":      reflect.ValueOf((*p_gobayes_bayesrm_safetensors.File)(nil)),
+		"Open":      reflect.ValueOf(p_gobayes_bayesrm_safetensors.Open),
 		"Read":      reflect.ValueOf(p_gobayes_bayesrm_safetensors.Read),
 		"Tensor":    reflect.ValueOf((*p_gobayes_bayesrm_safetensors.Tensor)(nil)),
 		"Write":     reflect.ValueOf(p_gobayes_bayesrm_safetensors.Write),

@@ -34,6 +34,7 @@ func gobayes_bayesrm_tensorTable() map[string]reflect.Value {
 		"Pack":          reflect.ValueOf(p_gobayes_bayesrm_tensor.Pack),
 		"Packed":        reflect.ValueOf((*p_gobayes_bayesrm_tensor.Packed)(nil)),
 		"Parallel":      reflect.ValueOf(p_gobayes_bayesrm_tensor.Parallel),
+		"PeakFLOPs":     reflect.ValueOf(p_gobayes_bayesrm_tensor.PeakFLOPs),
 		"Queries":       reflect.ValueOf((*p_gobayes_bayesrm_tensor.Queries)(nil)),
 		"RMSNorm":       reflect.ValueOf(p_gobayes_bayesrm_tensor.RMSNorm),
 		"RMSNormGrad":   reflect.ValueOf(p_gobayes_bayesrm_tensor.RMSNormGrad),

@@ -1,0 +1,223 @@
+// Command bench measures the engine beside its peers in one run and prints a line per figure: ours, the peer's, the ratio,
+// the goal, and ok or short. Each side runs in a process of its own, in turns; the better of its rounds counts.
+//
+//	go run ./bayesrm/internal/bench [-threads 1,2] [-rounds 3] [NAME…]
+//
+// The peers are Python programs (peers.py); BAYESRM_PYTHON names the interpreter, python3 by default. What is not
+// installed, and what needs files of ../shared that are absent, is skipped with a message.
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"gobayes/bayesrm/tensor"
+)
+
+//go:embed peers.py
+var peers []byte
+
+// result is what one side measured.
+type result struct {
+	Rate   float64 // units of work a second
+	RSS    float64 // peak memory in MiB
+	Error  string
+	Detail string // versions, for the peers
+}
+
+// figure is one line of the table.
+type figure struct {
+	name string
+	what string // what is measured
+	unit string
+	peer string // function of peers.py; "" for a figure of ours alone
+	goal float64
+	ours func(r *run) error
+	// threads fixes the number of threads; 0 follows -threads
+	threads int
+}
+
+// run is what a measurement gets.
+type run struct {
+	ctx     context.Context
+	threads int
+	shared  string // folder of real inputs
+	tmp     string // exchanged with the peer
+	rate    float64
+}
+
+func main() {
+	log.SetFlags(0)
+	threads := flag.String("threads", "1,2", "numbers of threads, separated by commas")
+	rounds := flag.Int("rounds", 3, "rounds of each side")
+	child := flag.String("child", "", "internal: measure this figure only and print JSON")
+	tmp := flag.String("tmp", "", "internal: folder to exchange files with the peer")
+	flag.Parse()
+	if *child != "" {
+		n, err := strconv.Atoi(*threads)
+		if err != nil {
+			log.Fatal(err)
+		}
+		runChild(*child, n, *tmp)
+		return
+	}
+	if err := runAll(*threads, *rounds, flag.Args()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func sharedFolder() string {
+	if d := os.Getenv("BAYESRM_DATA"); d != "" {
+		return d
+	}
+	return filepath.Join("..", "shared")
+}
+
+// runChild measures our side of one figure.
+func runChild(name string, threads int, tmp string) {
+	runtime.GOMAXPROCS(threads)
+	r := &run{ctx: context.Background(), threads: threads, shared: sharedFolder(), tmp: tmp}
+	var out result
+	for _, f := range figures() {
+		if f.name == name {
+			if err := f.ours(r); err != nil {
+				out.Error = err.Error()
+			}
+		}
+	}
+	out.Rate, out.RSS = r.rate, peakRSS()
+	if err := json.NewEncoder(os.Stdout).Encode(out); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func runAll(threads string, rounds int, names []string) error {
+	tmp, err := os.MkdirTemp("", "bayesrm-bench-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	script := filepath.Join(tmp, "peers.py")
+	if err := os.WriteFile(script, peers, 0o644); err != nil {
+		return err
+	}
+	var counts []int
+	for _, s := range strings.Split(threads, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			return fmt.Errorf("bench: -threads %q: want positive numbers separated by commas", threads)
+		}
+		counts = append(counts, n)
+	}
+	all := figures()
+	for _, n := range names {
+		if !slices.ContainsFunc(all, func(f figure) bool { return strings.HasPrefix(f.name, n) }) {
+			var known []string
+			for _, f := range all {
+				known = append(known, f.name)
+			}
+			return fmt.Errorf("bench: no figure starts with %q; there are %s", n, strings.Join(known, ", "))
+		}
+	}
+	fmt.Printf("kernels: %s; %d processors\n", tensor.Level(), runtime.NumCPU())
+	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "figure\tthreads\tunit\tours\tpeer\tratio\tgoal\t\tMiB ours\tMiB peer")
+	for _, f := range all {
+		if len(names) > 0 && !slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(f.name, n) }) {
+			continue
+		}
+		for _, n := range counts {
+			if f.threads != 0 && n != counts[0] {
+				continue
+			}
+			if f.threads != 0 {
+				n = f.threads
+			}
+			fmt.Fprintln(w, f.measure(script, tmp, n, rounds))
+			if err := w.Flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// measure runs both sides in turns and formats the line.
+func (f figure) measure(script, tmp string, threads, rounds int) string {
+	var ours, peer result
+	for i := range rounds {
+		r := child(threads, os.Args[0], "-child", f.name, "-threads", strconv.Itoa(threads), "-tmp", tmp)
+		ours = better(ours, r, i == 0)
+		if r.Error != "" || f.peer == "" {
+			break
+		}
+		python := os.Getenv("BAYESRM_PYTHON")
+		if python == "" {
+			python = "python3"
+		}
+		p := child(threads, python, script, f.peer, strconv.Itoa(threads), tmp, sharedFolder())
+		peer = better(peer, p, i == 0)
+		if p.Error != "" {
+			break
+		}
+	}
+	line := fmt.Sprintf("%s\t%d\t%s\t", f.name, threads, f.unit)
+	switch {
+	case ours.Error != "":
+		return line + "skipped: " + ours.Error
+	case f.peer == "":
+		return line + fmt.Sprintf("%s\t-\t-\t-\t\t%.0f\t-", number(ours.Rate), ours.RSS)
+	case peer.Error != "":
+		return line + fmt.Sprintf("%s\tskipped: %s", number(ours.Rate), peer.Error)
+	}
+	ratio := ours.Rate / peer.Rate
+	verdict := "ok"
+	if ratio < f.goal {
+		verdict = "short"
+	}
+	return line + fmt.Sprintf("%s\t%s\t%.2f\t%.2f\t%s\t%.0f\t%.0f", number(ours.Rate), number(peer.Rate), ratio, f.goal, verdict, ours.RSS, peer.RSS)
+}
+
+func better(a, b result, first bool) result {
+	if first || b.Error != "" || b.Rate > a.Rate {
+		return b
+	}
+	return a
+}
+
+func number(x float64) string {
+	if x < 100 {
+		return fmt.Sprintf("%.2f", x)
+	}
+	return fmt.Sprintf("%.0f", x)
+}
+
+// child runs one side and reads what it prints last.
+func child(threads int, name string, args ...string) result {
+	cmd := exec.Command(name, args...)
+	n := strconv.Itoa(threads)
+	cmd.Env = append(os.Environ(), "OMP_NUM_THREADS="+n, "OPENBLAS_NUM_THREADS="+n, "MKL_NUM_THREADS="+n, "RAYON_NUM_THREADS="+n, "TOKENIZERS_PARALLELISM=false", "HF_HUB_OFFLINE=1")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	var r result
+	if e := json.Unmarshal([]byte(lines[len(lines)-1]), &r); e != nil {
+		last := strings.Split(strings.TrimSpace(stderr.String()), "\n")
+		return result{Error: fmt.Sprintf("%v: %s", err, last[len(last)-1])}
+	}
+	return r
+}

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package main
+
+func peakRSS() float64 { return 0 }
