@@ -40,7 +40,7 @@ var gemmShapes = []struct {
 
 func figures() []figure {
 	var fs []figure
-	fs = append(fs, figure{name: "peak", what: "multiply-adds of one core", unit: "GFLOP/s", threads: 1, ours: func(r *run) error {
+	fs = append(fs, figure{name: "peak", unit: "GFLOP/s", threads: 1, ours: func(r *run) error {
 		r.best(30, func() float64 { return tensor.PeakFLOPs() / 1e9 })
 		return nil
 	}})
@@ -55,13 +55,13 @@ func figures() []figure {
 			figure{name: fmt.Sprintf("eigen-%d", n), unit: "/s", peer: fmt.Sprintf("lapack:eigen:%d", n), goal: 1. / 6, ours: func(r *run) error { return r.lapack("eigen", n) }})
 	}
 	return append(fs,
-		figure{name: "forward-70m", what: "Pythia-70M's shape with a reward head, 8 rows of 512", unit: "tokens/s", peer: "forward", goal: 1.25, ours: (*run).forward},
-		figure{name: "lora-70m", what: "a LoRA step of the same", unit: "tokens/s", peer: "lora", goal: 1.45, ours: (*run).lora},
-		figure{name: "lora-hh", what: "LoRA steps on the real lengths of preference pairs", unit: "tokens/s", peer: "lora_hh", goal: 2.2, ours: (*run).loraHH},
-		figure{name: "score-shared", what: "64 answers of 64 tokens to a prompt of 200", unit: "answers/s", peer: "score", goal: 3, ours: (*run).score},
-		figure{name: "decode-1", what: "SmolLM2-135M in float32, one sequence", unit: "tokens/s", peer: "llama_cpp", goal: 1, ours: func(r *run) error { return r.decode(1) }},
-		figure{name: "decode-64", what: "64 continuations at once; the peer is decode-1 of ours", unit: "tokens/s", peer: "decode_1", goal: 15, ours: func(r *run) error { return r.decode(64) }},
-		figure{name: "tokenise", what: "GPT-NeoX's tokenizer on real text", unit: "MB/s", peer: "tokenise", goal: 2, threads: 1, ours: (*run).tokenise},
+		figure{name: "forward-70m", unit: "tokens/s", peer: "forward", goal: 1.25, ours: (*run).forward},
+		figure{name: "lora-70m", unit: "tokens/s", peer: "lora", goal: 1.45, ours: (*run).lora},
+		figure{name: "lora-hh", unit: "tokens/s", peer: "lora_hh", goal: 2.2, ours: (*run).loraHH},
+		figure{name: "score-shared", unit: "answers/s", peer: "score", goal: 3, ours: (*run).score},
+		figure{name: "decode-1", unit: "tokens/s", peer: "llama_cpp", goal: 1, ours: func(r *run) error { return r.decode(1) }},
+		figure{name: "decode-64", unit: "tokens/s", peer: "decode_1", goal: 15, ours: func(r *run) error { return r.decode(64) }},
+		figure{name: "tokenise", unit: "MB/s", peer: "tokenise", goal: 2, threads: 1, ours: (*run).tokenise},
 	)
 }
 
