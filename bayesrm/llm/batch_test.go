@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -66,7 +67,7 @@ func TestSharedPrefix(t *testing.T) {
 				seqs = append(seqs, append(slices.Clone(prompt), someTokens(rng, 1+rng.IntN(30), m.Config.Vocab)...))
 			}
 		}
-		seqs = append(seqs, seqs[len(seqs)-1]) // the same text twice
+		seqs = append(seqs, seqs[len(seqs)-1], seqs[len(seqs)-1][:30]) // the same text twice, and its start alone
 		b, last := PackShared(seqs)
 		separate := 0
 		for _, s := range seqs {
@@ -138,6 +139,11 @@ func TestRows(t *testing.T) {
 			return hidden, g
 		}
 		h, g := grads(nil)
+		procs := runtime.GOMAXPROCS(1)
+		if h1, g1 := grads(nil); !slices.Equal(h, h1) || !reflect.DeepEqual(g, g1) {
+			t.Error("one processor gives other hidden states or gradients than several")
+		}
+		runtime.GOMAXPROCS(procs)
 		for _, rows := range [][]int{b.Lasts(), {5, 39, 41, 42, 75}} {
 			h2, g2 := grads(rows)
 			if !slices.Equal(h, h2) {

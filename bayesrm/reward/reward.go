@@ -226,6 +226,7 @@ func (t *trainer) Step(ctx context.Context, s train.Step) (float64, error) {
 		seqs = append(seqs, t.seqs[2*i], t.seqs[2*i+1])
 	}
 	b := llm.Pack(seqs)
+	t.acts.Dropout = s.Seed
 	if err := m.Base.Forward(ctx, &t.acts, b, b.Lasts()); err != nil {
 		return 0, fmt.Errorf("reward: %w", err)
 	}

@@ -81,15 +81,22 @@ func TestRunStops(t *testing.T) {
 // TestAccumulation: parts of a batch give the gradients of the whole.
 func TestAccumulation(t *testing.T) {
 	var w []float32
+	var losses [][]float64
 	for _, micro := range []int{0, 1, 3} {
 		q := &quadratic{w: []float32{0}, g: []float32{0}}
-		if _, err := Run(t.Context(), q, Options{Items: 11, Batch: 4, Micro: micro, Epochs: 3, Schedule: optim.Linear(0.5, 0), Seed: 1}); err != nil {
+		l, err := Run(t.Context(), q, Options{Items: 11, Batch: 4, Micro: micro, Epochs: 3, Schedule: optim.Linear(0.5, 0), Seed: 1})
+		if err != nil {
 			t.Fatal(err)
 		}
-		w = append(w, q.w[0])
+		w, losses = append(w, q.w[0]), append(losses, l.Loss)
 	}
 	if math.Abs(float64(w[0]-w[1])) > 1e-5 || math.Abs(float64(w[0]-w[2])) > 1e-5 {
 		t.Errorf("parts of 4, 1 and 3 items give %v", w)
+	}
+	for i, l := range losses[0] {
+		if math.Abs(losses[1][i]-l) > 1e-4*(1+l) || math.Abs(losses[2][i]-l) > 1e-4*(1+l) {
+			t.Errorf("step %d: losses %v, %v and %v", i, l, losses[1][i], losses[2][i])
+		}
 	}
 }
 
