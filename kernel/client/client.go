@@ -52,8 +52,18 @@ type Options struct {
 // startLimit is how long a kernel may take to answer.
 const startLimit = 30 * time.Second
 
-// Start starts a kernel and waits until it answers.
-func Start(ctx context.Context, o Options) (*Kernel, error) {
+// Start starts a kernel and waits until it answers. When another program has taken one of the chosen ports meanwhile it
+// chooses again.
+func Start(ctx context.Context, o Options) (k *Kernel, err error) {
+	for range 3 {
+		if k, err = start(ctx, o); err == nil || !strings.Contains(err.Error(), "address already in use") {
+			break
+		}
+	}
+	return k, err
+}
+
+func start(ctx context.Context, o Options) (*Kernel, error) {
 	k := &Kernel{waiting: map[string]chan *wire.Message{}, exited: make(chan struct{}), stderr: &tail{}}
 	conn, err := freePorts()
 	if err != nil {

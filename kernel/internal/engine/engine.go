@@ -10,6 +10,8 @@ import (
 	"log"
 	"reflect"
 	"regexp"
+	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -76,6 +78,7 @@ func (s stopper) stop() {
 // New returns an engine whose code reads and writes the streams of package rt.
 func New(args []string) *Engine {
 	rt.SetWrap(symbols.Wrap)
+	debug.SetMaxStack(stackMax)
 	e := &Engine{used: map[string]bool{}, args: args}
 	e.interp = interp.New(interp.Options{
 		GoPath: build.Default.GOPATH, Unrestricted: true,
@@ -145,6 +148,34 @@ func (e *Engine) settle() {
 	atomic.StoreUint64(e.stopper.run, e.stopper.base)
 }
 
+// Recursion without end would end the process: Go's stacks may not grow beyond a limit, and what exceeds it cannot be
+// recovered. So the limit is raised and the memory of all stacks is looked at while a cell runs.
+const (
+	stackLook  = 5 * time.Millisecond
+	stackLimit = 256 << 20
+	stackEach  = 64 << 10 // that a goroutine may have beside
+	stackMax   = 8 << 30
+)
+
+// watchStack closes deep when the stacks have grown beyond the limit, and returns then or when the run has ended.
+func watchStack(ended, deep chan struct{}) {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/stacks:bytes"}, {Name: "/sched/goroutines:goroutines"}}
+	look := time.NewTicker(stackLook)
+	defer look.Stop()
+	for {
+		metrics.Read(sample)
+		if sample[0].Value.Uint64() > stackLimit+stackEach*sample[1].Value.Uint64() {
+			close(deep)
+			return
+		}
+		select {
+		case <-ended:
+			return
+		case <-look.C:
+		}
+	}
+}
+
 // Run calls a function of the given cell that Load declared. It returns ctx's error when ctx ends first, and a *Panic.
 func (e *Engine) Run(ctx context.Context, cell int, fn string) error {
 	e.settle()
@@ -164,6 +195,9 @@ func (e *Engine) Run(ctx context.Context, cell int, fn string) error {
 		}()
 		_, err = e.interp.Eval(fn + "()")
 	}()
+	deep := make(chan struct{})
+	watch := time.AfterFunc(stackLook, func() { watchStack(ended, deep) })
+	defer watch.Stop()
 	select {
 	case <-ended:
 	case <-ctx.Done():
@@ -171,6 +205,10 @@ func (e *Engine) Run(ctx context.Context, cell int, fn string) error {
 		e.stopper.stop()
 		e.left = ended
 		return ctx.Err()
+	case <-deep:
+		e.stopper.stop()
+		e.left = ended
+		return &Panic{Value: fmt.Sprintf("stack overflow: a function calls itself without end (the stack is beyond %d MB)", stackLimit>>20)}
 	}
 	if err == nil {
 		return nil

@@ -164,12 +164,20 @@ func (e *fnEnv) assign(w *writer, s *ast.AssignStmt) {
 		} else {
 			r = e.exprTo(s.Rhs[0], lt)
 		}
-		w.f("%s %s %s", e.expr(s.Lhs[0]), op, r)
+		lhs := e.expr(s.Lhs[0])
+		if e.acts(s.Rhs[0]) { // operands on the left come first
+			lhs = e.lhsOperand(w, s.Lhs[0])
+		}
+		w.f("%s %s %s", lhs, op, r)
 		return
 	}
 	if len(s.Lhs) == 1 {
 		if isBlank(s.Lhs[0]) {
 			if e.info.Types[s.Rhs[0]].IsNil() {
+				return
+			}
+			if p, ok := ast.Unparen(s.Rhs[0]).(*ast.StarExpr); ok { // the interpreter does not look at what it throws away
+				w.f("if %s == nil { %s.NilPanic() }", e.expr(p.X), l.imp(rtPath))
 				return
 			}
 			w.f("_ = %s", e.expr(s.Rhs[0]))

@@ -117,8 +117,11 @@ func (e *fnEnv) builtin(x *ast.CallExpr, fun ast.Expr) string {
 		m := under(e.typeOf(x.Args[0])).(*types.Map)
 		return "delete(" + e.expr(x.Args[0]) + ", " + e.exprTo(x.Args[1], m.Key()) + ")"
 	case "len", "cap":
-		if _, ok := under(e.typeOf(x.Args[0])).(*types.Pointer); ok {
-			return name + "(*" + e.postfix(x.Args[0]) + ")"
+		if p, ok := under(e.typeOf(x.Args[0])).(*types.Pointer); ok { // to an array, which need not be there
+			ts := l.typ(e.typeOf(x.Args[0]))
+			h := "h_len_" + mangle(ts)
+			e.helper(h, fmt.Sprintf("func %s(%s) int { return %d }", h, ts, under(p.Elem()).(*types.Array).Len()))
+			return h + "(" + e.expr(x.Args[0]) + ")"
 		}
 		return name + "(" + e.expr(x.Args[0]) + ")"
 	case "real", "imag", "close":

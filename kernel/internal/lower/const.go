@@ -51,12 +51,9 @@ func (e *fnEnv) constant(v constant.Value, t types.Type) string {
 		s = floatLit(constant.ToFloat(v))
 	case b.Info()&types.IsComplex != 0:
 		c := constant.ToComplex(v)
-		if b.Kind() == types.Complex64 {
-			s = "complex(float32(" + floatLit(constant.Real(c)) + "), float32(" + floatLit(constant.Imag(c)) + "))"
-		} else {
-			s = "complex(float64(" + floatLit(constant.Real(c)) + "), float64(" + floatLit(constant.Imag(c)) + "))"
-		}
-		if t == types.Typ[types.Complex64] || t == types.Typ[types.Complex128] {
+		// the interpreter's own complex returns zero in a return statement
+		s = l.imp(rtPath) + ".Complex(" + floatLit(constant.Real(c)) + ", " + floatLit(constant.Imag(c)) + ")"
+		if t == types.Typ[types.Complex128] {
 			return s
 		}
 	default:

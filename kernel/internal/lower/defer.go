@@ -18,7 +18,9 @@ func (e *fnEnv) hoistCall(w *writer, c *ast.CallExpr) (string, []string) {
 	l := e.l
 	ftv := e.info.Types[c.Fun]
 	if ftv.IsBuiltin() || ftv.IsType() {
-		// wrap: evaluate args
+		if fn, args := e.heldBuiltin(w, c); fn != "" {
+			return fn, args
+		}
 		return "func() { " + e.call(c) + " }", nil
 
 	}
@@ -60,6 +62,7 @@ func (e *fnEnv) hoistCall(w *writer, c *ast.CallExpr) (string, []string) {
 			if mc.recv != "" {
 				n := l.fresh("r")
 				w.f("%s := %s", n, mc.recv)
+				e.checkNil(w, n, t)
 				fn, recv = mc.fn, n
 			} else {
 				_, isPtr := under(t).(*types.Pointer)
@@ -68,6 +71,7 @@ func (e *fnEnv) hoistCall(w *writer, c *ast.CallExpr) (string, []string) {
 				} else {
 					n := l.fresh("r")
 					w.f("%s := %s", n, e.expr(f.X))
+					e.checkNil(w, n, t)
 					fn = e.l.methodCall(n, t, f.Sel.Name, m.Pkg()).fn
 				}
 			}
@@ -131,6 +135,10 @@ func (e *fnEnv) deferStmt(w *writer, c *ast.CallExpr) {
 				return
 			}
 		}
+		if fn, args := e.heldBuiltin(w, c); fn != "" {
+			w.f("defer %s(%s)", fn, strings.Join(args, ", "))
+			return
+		}
 		w.f("defer func() { %s }()", e.call(c))
 		return
 	}
@@ -141,4 +149,48 @@ func (e *fnEnv) deferStmt(w *writer, c *ast.CallExpr) {
 	fn, args := e.hoistCall(w, c)
 	// keep direct defer so recover() inside fn works
 	w.f("defer %s(%s)", fn, strings.Join(args, ", "))
+}
+
+// checkNil panics where a method of a nil interface is looked up.
+func (e *fnEnv) checkNil(w *writer, recv string, t types.Type) {
+	if isIface(t) {
+		w.f("if %s == nil { %s.NilPanic() }", recv, e.l.imp(rtPath))
+	}
+}
+
+// heldBuiltin makes a function of copy, delete, print and println, to be called later with the arguments as they are now; ""
+// for other builtins.
+func (e *fnEnv) heldBuiltin(w *writer, c *ast.CallExpr) (fn string, args []string) {
+	l := e.l
+	id, ok := ast.Unparen(c.Fun).(*ast.Ident)
+	if !ok {
+		return "", nil
+	}
+	ts := make([]types.Type, len(c.Args))
+	for i, a := range c.Args {
+		if ts[i] = e.typeOf(a); ts[i] == nil {
+			return "", nil
+		}
+		if b, ok := ts[i].(*types.Basic); ok && b.Info()&types.IsUntyped != 0 {
+			ts[i] = types.Default(b)
+		}
+	}
+	name := id.Name
+	switch name {
+	case "copy":
+	case "delete":
+		ts[1] = under(ts[0]).(*types.Map).Key()
+	case "print", "println":
+		name = l.imp(rtPath) + map[string]string{"print": ".Print", "println": ".Println"}[name]
+	default:
+		return "", nil
+	}
+	var params, names []string
+	for i, a := range c.Args {
+		n := l.fresh("a")
+		held := l.fresh("a")
+		w.f("var %s %s = %s", held, l.typ(ts[i]), e.exprTo(a, ts[i]))
+		params, names, args = append(params, n+" "+l.typ(ts[i])), append(names, n), append(args, held)
+	}
+	return "func(" + strings.Join(params, ", ") + ") { " + name + "(" + strings.Join(names, ", ") + ") }", args
 }

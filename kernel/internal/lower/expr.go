@@ -20,11 +20,9 @@ func (e *fnEnv) exprs(xs []ast.Expr) []string {
 func (e *fnEnv) expr(x ast.Expr) string {
 	l := e.l
 	if tv, ok := e.info.Types[x]; ok && tv.Value != nil {
-		if true {
-			t := e.sb.apply(tv.Type)
-			if _, ok := under(t).(*types.Basic); ok || isIface(t) {
-				return e.constant(tv.Value, t)
-			}
+		t := e.sb.apply(tv.Type)
+		if _, ok := under(t).(*types.Basic); ok || isIface(t) {
+			return e.constant(tv.Value, t)
 		}
 	}
 	if tv, ok := e.info.Types[x]; ok && tv.IsType() {
@@ -145,7 +143,14 @@ func (e *fnEnv) binary(x *ast.BinaryExpr) string {
 		} else {
 			y = e.expr(x.Y)
 		}
-		return "(" + e.expr(x.X) + " " + op + " " + y + ")"
+		left := e.expr(x.X)
+		if e.info.Types[x.X].Value != nil && e.info.Types[x.Y].Value == nil { // the interpreter takes a constant for untyped
+			ts := e.l.typ(e.typeOf(x.X))
+			h := "h_value_" + mangle(ts)
+			e.helper(h, "func "+h+"(v "+ts+") "+ts+" { return v }")
+			left = h + "(" + e.exprTo(x.X, e.typeOf(x.X)) + ")"
+		}
+		return "(" + left + " " + op + " " + y + ")"
 	case token.EQL, token.NEQ:
 		tx, ty := e.typeOf(x.X), e.typeOf(x.Y)
 		var a, b string
@@ -165,16 +170,7 @@ func (e *fnEnv) binary(x *ast.BinaryExpr) string {
 			}
 			return r
 		default:
-			a, b = e.expr(x.X), e.expr(x.Y)
-			if cx, ok := under(tx).(*types.Chan); ok {
-				if cy, ok := under(ty).(*types.Chan); ok && cx.Dir() != cy.Dir() {
-					if cx.Dir() == types.SendRecv {
-						a = "(" + e.l.typ(ty) + ")(" + a + ")"
-					} else {
-						b = "(" + e.l.typ(tx) + ")(" + b + ")"
-					}
-				}
-			}
+			a, b = e.sameDirection(e.expr(x.X), tx, e.expr(x.Y), ty)
 		}
 		r := "(" + a + " " + op + " " + b + ")"
 		if nt, ok := types.Unalias(e.typeOf(x)).(*types.Named); ok {
@@ -189,6 +185,20 @@ func (e *fnEnv) binary(x *ast.BinaryExpr) string {
 		}
 	}
 	return r
+}
+
+// sameDirection converts one of two channels that are compared to the other's direction, which the interpreter wants.
+func (e *fnEnv) sameDirection(a string, ta types.Type, b string, tb types.Type) (string, string) {
+	ca, ok := under(ta).(*types.Chan)
+	cb, ok2 := under(tb).(*types.Chan)
+	switch {
+	case !ok || !ok2 || ca.Dir() == cb.Dir():
+	case ca.Dir() == types.SendRecv:
+		a = "(" + e.l.typ(tb) + ")(" + a + ")"
+	default:
+		b = "(" + e.l.typ(ta) + ")(" + b + ")"
+	}
+	return a, b
 }
 
 func (e *fnEnv) instance(id *ast.Ident, in types.Instance) string {
@@ -334,7 +344,11 @@ func (e *fnEnv) selector(x *ast.SelectorExpr) string {
 		}
 		recv := mc.recv
 		rt := e.recvType(t, x.Sel.Name, pkg)
-		return "func(r " + rt + ") func(" + hdr + ")" + res + " { return func(" + hdr + ")" + res + " { " + ret + mcall{mc.fn, "r"}.call(args) + " } }(" + recv + ")"
+		check := ""
+		if rt == "interface{}" {
+			check = "if r == nil { " + l.imp(rtPath) + ".NilPanic() }; "
+		}
+		return "func(r " + rt + ") func(" + hdr + ")" + res + " { " + check + "return func(" + hdr + ")" + res + " { " + ret + mcall{mc.fn, "r"}.call(args) + " } }(" + recv + ")"
 	}
 	return base + "." + e.selPath(t, x.Sel.Name, pkg)
 }

@@ -458,7 +458,13 @@ func (l *Lowerer) must(t types.Type) string {
 	}
 	h := l.fresh("must")
 	remember(l, l.mts, key, h)
-	fmt.Fprintf(&l.funcs, "func %s(x interface{}) %s {\nv, ok := %s(x)\nif !ok { panic(%s.AssertErr(x, %q)) }\nreturn v\n}\n", h, l.typ(t), l.assert(t), l.imp(rtPath), l.display(t))
+	methods := ""
+	if isIface(t) {
+		for _, m := range l.ifaceMethods(t) {
+			methods += ", " + strconv.Quote(m.Name())
+		}
+	}
+	fmt.Fprintf(&l.funcs, "func %s(x interface{}) %s {\nv, ok := %s(x)\nif !ok { panic(%s.AssertErr(x, %q%s)) }\nreturn v\n}\n", h, l.typ(t), l.assert(t), l.imp(rtPath), l.display(t), methods)
 	return h
 }
 

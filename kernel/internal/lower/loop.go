@@ -179,6 +179,15 @@ func (e *fnEnv) rangeStmt(w *writer, s *ast.RangeStmt, label string) {
 		}
 		w.f("%s = %s", e.expr(x), val)
 	}
+	bindBoth := func(w *writer, k, v string) {
+		if s.Tok == token.ASSIGN && hasK && hasV { // operands on the left before either is assigned
+			kl, vl := e.lhsOperand(w, s.Key), e.lhsOperand(w, s.Value)
+			w.f("%s = %s\n%s = %s", kl, k, vl, v)
+			return
+		}
+		bindTo(w, s.Key, k)
+		bindTo(w, s.Value, v)
+	}
 	lb := func() {
 		if label != "" {
 			w.f("%s:", e.lbl(label))
@@ -216,6 +225,9 @@ func (e *fnEnv) rangeStmt(w *writer, s *ast.RangeStmt, label string) {
 		if !hasV {
 			at := under(p.Elem()).(*types.Array)
 			i := l.fresh("i")
+			if e.acts(s.X) {
+				w.f("_ = %s", x)
+			}
 			lb()
 			w.f("for %s := 0; %s < %d; %s++ {", i, i, at.Len(), i)
 			bindTo(w, s.Key, i)
@@ -227,7 +239,7 @@ func (e *fnEnv) rangeStmt(w *writer, s *ast.RangeStmt, label string) {
 	}
 	if at, ok := under(t).(*types.Array); ok && !hasV {
 		i := l.fresh("i")
-		if _, isCall := ast.Unparen(s.X).(*ast.CallExpr); isCall {
+		if e.acts(s.X) {
 			w.f("_ = %s", x)
 		}
 		lb()
@@ -248,8 +260,7 @@ func (e *fnEnv) rangeStmt(w *writer, s *ast.RangeStmt, label string) {
 		lb()
 		w.f("for %s := 0; %s < len(%s); %s += %s {", i, i, rx, i, n)
 		w.f("%s := rune(%s[%s])\n%s = 1\nif %s >= 128 { %s, %s = %s.DecodeRuneInString(string(%s[%s:])) }\n_ = %s", r, rx, i, n, r, r, n, l.imp("unicode/utf8"), rx, i, r)
-		bindTo(w, s.Key, i)
-		bindTo(w, s.Value, r)
+		bindBoth(w, i, r)
 		e.stmts(w, s.Body.List)
 		w.f("}")
 		return
@@ -270,8 +281,26 @@ func (e *fnEnv) rangeStmt(w *writer, s *ast.RangeStmt, label string) {
 	default:
 		w.f("for range %s {", rx)
 	}
-	bindTo(w, s.Key, k)
-	bindTo(w, s.Value, v)
+	bindBoth(w, k, v)
 	e.stmts(w, s.Body.List)
 	w.f("}")
+}
+
+// acts reports whether evaluating x calls a function or receives from a channel: the length of such an array is no constant,
+// so a range over it evaluates it.
+func (e *fnEnv) acts(x ast.Expr) bool {
+	found := false
+	ast.Inspect(x, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncLit:
+			return false
+		case *ast.CallExpr:
+			tv := e.info.Types[n.Fun]
+			found = found || !tv.IsType() && e.info.Types[n].Value == nil
+		case *ast.UnaryExpr:
+			found = found || n.Op == token.ARROW
+		}
+		return true
+	})
+	return found
 }

@@ -56,6 +56,10 @@ func (e *fnEnv) switchStmt(w *writer, s *ast.SwitchStmt, label string) {
 		} else {
 			var cs []string
 			for _, x := range cc.List {
+				if tag == "" && isIface(e.typeOf(x)) { // equal to true
+					cs = append(cs, l.imp(rtPath)+".Eq(true, "+e.exprTo(x, types.NewInterfaceType(nil, nil))+")")
+					continue
+				}
 				if tag == "" {
 					cs = append(cs, e.expr(x))
 					continue
@@ -70,7 +74,8 @@ func (e *fnEnv) switchStmt(w *writer, s *ast.SwitchStmt, label string) {
 					cs = append(cs, l.imp(rtPath)+".Eq("+l.convert(tag, tt, any)+", "+e.exprTo(x, any)+")")
 					continue
 				}
-				cs = append(cs, tag+" == "+e.exprTo(x, tt))
+				a, b := e.sameDirection(tag, tt, e.exprTo(x, tt), xt)
+				cs = append(cs, a+" == "+b)
 			}
 			w.f("case %s:", strings.Join(cs, " || "))
 		}

@@ -311,8 +311,41 @@ func (l *Lowerer) emitType(n *typeInst) {
 		sb = n.env.sb
 	}
 	u := sb.apply(n.t.Underlying())
+	if endless(n.t, n.t.Underlying()) {
+		panic(l.errf(n.t.Obj().Pos(), "the type %s contains itself without a struct between; put it into one", n.t.Obj().Name()))
+	}
 	body := l.typ(u)
 	l.types.WriteString("type " + n.name + " " + body + "\n")
+}
+
+// endless reports whether t leads back to the named type by pointers, slices, arrays, maps and channels alone, which the
+// interpreter cannot hold.
+func endless(named *types.Named, t types.Type) bool {
+	seen := map[types.Type]bool{}
+	var leads func(t types.Type) bool
+	leads = func(t types.Type) bool {
+		t = types.Unalias(t)
+		if seen[t] {
+			return false
+		}
+		seen[t] = true
+		switch t := t.(type) {
+		case *types.Named:
+			return t == named || leads(t.Underlying())
+		case *types.Pointer:
+			return leads(t.Elem())
+		case *types.Slice:
+			return leads(t.Elem())
+		case *types.Array:
+			return leads(t.Elem())
+		case *types.Chan:
+			return leads(t.Elem())
+		case *types.Map:
+			return leads(t.Key()) || leads(t.Elem())
+		}
+		return false
+	}
+	return leads(t)
 }
 
 func targs(t *types.Named) []types.Type {

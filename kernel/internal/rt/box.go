@@ -185,9 +185,14 @@ func (e *conversion) Error() string { return e.s }
 func (*conversion) RuntimeError()   {}
 
 // AssertErr is the value that a failed assertion of x panics with.
-func AssertErr(x any, want string) any {
+func AssertErr(x any, want string, methods ...string) any {
 	if x == nil {
 		return &conversion{fmt.Sprintf("interface conversion: interface is nil, not %s", want)}
+	}
+	for _, m := range methods { // of an interface that x does not implement
+		if _, ok := Un(x).(Box); ok || !HasMethods(x, m) {
+			return &conversion{fmt.Sprintf("interface conversion: %s is not %s: missing method %s", TName(x), want, m)}
+		}
 	}
 	return &conversion{fmt.Sprintf("interface conversion: interface {} is %s, not %s", TName(x), want)}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strconv"
 	"strings"
 )
 
@@ -23,38 +24,37 @@ func Print(a ...any) {
 	}
 }
 
-// builtinForm is a value as the builtins print it: floats as +1.500000e+000.
+// builtinForm is a value as the builtins of Go 1.26 print it.
 func builtinForm(a any) string {
 	if a == nil {
-		return "nil"
+		return "(0x0,0x0)" // an interface without a value
 	}
 	v := reflect.ValueOf(Raw(a))
 	switch v.Kind() {
 	case reflect.String:
 		return v.String()
 	case reflect.Bool:
-		return fmt.Sprint(v.Bool())
+		return strconv.FormatBool(v.Bool())
 	case reflect.Float64, reflect.Float32:
-		return builtinFloat(v.Float())
+		return builtinFloat(v.Float(), v.Type().Bits())
 	case reflect.Complex128, reflect.Complex64:
-		return "(" + builtinFloat(real(v.Complex())) + builtinFloat(imag(v.Complex())) + "i)"
+		im := builtinFloat(imag(v.Complex()), v.Type().Bits()/2)
+		if im[0] != '+' && im[0] != '-' {
+			im = "+" + im
+		}
+		return "(" + builtinFloat(real(v.Complex()), v.Type().Bits()/2) + im + "i)"
+	case reflect.Slice:
+		return fmt.Sprintf("[%d/%d]%#x", v.Len(), v.Cap(), v.Pointer())
+	case reflect.Pointer, reflect.Map, reflect.Chan, reflect.Func, reflect.UnsafePointer:
+		return fmt.Sprintf("%#x", v.Pointer())
 	}
 	switch {
 	case v.CanInt():
-		return fmt.Sprint(v.Int())
+		return strconv.FormatInt(v.Int(), 10)
 	case v.CanUint():
-		return fmt.Sprint(v.Uint())
+		return strconv.FormatUint(v.Uint(), 10)
 	}
 	return fmt.Sprint(a)
 }
 
-func builtinFloat(f float64) string {
-	if f != f {
-		return "NaN"
-	}
-	s := fmt.Sprintf("%+.6e", f)
-	if i := strings.LastIndexAny(s, "+-"); i > 0 && len(s)-i == 3 {
-		s = s[:i+1] + "0" + s[i+1:]
-	}
-	return s
-}
+func builtinFloat(f float64, bits int) string { return strconv.FormatFloat(f, 'g', -1, bits) }

@@ -225,3 +225,6 @@ var (
 type Exit struct{ Code int }
 
 func (e Exit) Error() string { return fmt.Sprintf("os.Exit(%d)", e.Code) }
+
+// Complex is a complex constant.
+func Complex(re, im float64) complex128 { return complex(re, im) }

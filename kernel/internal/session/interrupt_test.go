@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 )
@@ -36,5 +37,40 @@ func TestInterrupt(t *testing.T) {
 				t.Errorf("afterwards: got %q, error %v; want %q", got, err, tt.want)
 			}
 		})
+	}
+}
+
+// TestRunawayRecursion: recursion without end is an error and the session lives; recursion that ends may be deep.
+func TestRunawayRecursion(t *testing.T) {
+	nb := newNotebook()
+	for _, c := range []struct{ src, want string }{
+		{"func down(n int) int { if n == 0 { return 0 }; return 1 + down(n-1) }\ndown(50000)", "50000"},
+		{"kept := 42\nfunc f(n int) int { return f(n+1) + 1 }", ""},
+		{"f(0)", "stack overflow"},
+		{"kept", "42"},
+		{"down(1000)", "1000"},
+		{"var g func(n int) int\ng = func(n int) int { return g(n+1) + 1 }\ng(0)", "stack overflow"},
+		{"kept + 1", "43"},
+	} {
+		got, err := nb.run(c.src, 20*time.Second)
+		if c.want == "stack overflow" {
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: %q, %v; want a %s", c.src, got, err, c.want)
+			}
+		} else if err != nil || got != c.want {
+			t.Errorf("%s: %q, %v; want %q", c.src, got, err, c.want)
+		}
+	}
+}
+
+// TestEndlessType: a type that the interpreter cannot hold is refused; the kernel does not die of it.
+func TestEndlessType(t *testing.T) {
+	for _, src := range []string{"type A *[10]B\ntype B A\nvar x A", "type L []L\nvar x L", "type M map[string]M\nvar x M"} {
+		if _, err := newNotebook().run(src, 5*time.Second); err == nil || !strings.Contains(err.Error(), "contains itself") {
+			t.Errorf("%s: %v", src, err)
+		}
+	}
+	if got, err := newNotebook().run("type T struct{ next *T; kids []T; m map[string]T; f func(T) T }\nx := T{kids: []T{{}, {}}}\nlen(x.kids)", 5*time.Second); err != nil || got != "2" {
+		t.Errorf("a struct: %q, %v", got, err)
 	}
 }
