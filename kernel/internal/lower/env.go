@@ -49,6 +49,7 @@ type fnEnv struct {
 	resLocal bool
 	calling  bool
 	prologue string
+	held     map[ast.Expr]string // expressions that were evaluated ahead, and where their values are
 }
 
 // declares reports whether o is declared inside the function.

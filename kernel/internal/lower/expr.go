@@ -18,6 +18,9 @@ func (e *fnEnv) exprs(xs []ast.Expr) []string {
 }
 
 func (e *fnEnv) expr(x ast.Expr) string {
+	if v, ok := e.held[x]; ok {
+		return v
+	}
 	l := e.l
 	if tv, ok := e.info.Types[x]; ok && tv.Value != nil {
 		t := e.sb.apply(tv.Type)

@@ -79,6 +79,7 @@ func (e *fnEnv) stmt(w *writer, s ast.Stmt, label string) {
 	case *ast.SelectStmt:
 		e.push(&target{label: label, kind: "select"})
 		defer e.pop()
+		defer e.holdComms(w, s)()
 		if label != "" {
 			w.f("%s:", e.lbl(label))
 		}
@@ -292,4 +293,47 @@ func (e *fnEnv) branch(w *writer, s *ast.BranchStmt) {
 		return
 	}
 	panic(e.l.errf(s.Pos(), "branch target"))
+}
+
+// holdComms evaluates the channels and the values to send of a select in the order of the source, if any of them acts; the
+// interpreter has an order of its own. The result forgets them.
+func (e *fnEnv) holdComms(w *writer, s *ast.SelectStmt) func() {
+	var xs []ast.Expr
+	receive := func(x ast.Expr) {
+		if u, ok := ast.Unparen(x).(*ast.UnaryExpr); ok {
+			xs = append(xs, u.X)
+		}
+	}
+	for _, c := range s.Body.List {
+		switch c := c.(*ast.CommClause).Comm.(type) {
+		case *ast.SendStmt:
+			xs = append(xs, c.Chan, c.Value)
+		case *ast.ExprStmt:
+			receive(c.X)
+		case *ast.AssignStmt:
+			receive(c.Rhs[0])
+		}
+	}
+	acts := false
+	for _, x := range xs {
+		acts = acts || e.acts(x)
+	}
+	if !acts {
+		return func() {}
+	}
+	if e.held == nil {
+		e.held = map[ast.Expr]string{}
+	}
+	for _, x := range xs {
+		if tv := e.info.Types[x]; tv.Value == nil && !tv.IsNil() {
+			t := e.l.fresh("t")
+			w.f("%s := %s", t, e.expr(x))
+			e.held[x] = t
+		}
+	}
+	return func() {
+		for _, x := range xs {
+			delete(e.held, x)
+		}
+	}
 }
