@@ -89,17 +89,28 @@ func (s *Session) compileReport(es check.Errors) Report {
 		}
 		text := fmt.Sprintf("%s%s:%d:%d%s: %s%s%s", bold, s.Label(e.Cell), e.Line, e.Column, plain, red, e.Msg, plain)
 		if src := s.line(e.Cell, e.Line); src != "" {
-			text += "\n    " + strings.ReplaceAll(src, "\t", " ") + "\n    " + caret(src, e.Column)
+			shown, mark := pointAt(src, e.Column)
+			text += "\n    " + shown + "\n    " + mark
 		}
 		r.Traceback = append(r.Traceback, text)
 	}
 	return r
 }
 
-// caret points at a byte column of a line.
-func caret(line string, column int) string {
-	n := min(max(column-1, 0), len(line))
-	return strings.Repeat(" ", len([]rune(line[:n]))) + red + "^" + plain
+// shownWidth is how much of a line is shown, in characters.
+const shownWidth = 160
+
+// pointAt returns what is shown of a line, around a byte column, and a caret under that column.
+func pointAt(line string, column int) (shown, mark string) {
+	before := []rune(line[:min(max(column-1, 0), len(line))])
+	rs, at := []rune(strings.ReplaceAll(line, "\t", " ")), len(before)
+	if from := at - shownWidth/2; len(rs) > shownWidth && from > 0 {
+		rs, at = append([]rune("… "), rs[from:]...), at-from+2
+	}
+	if len(rs) > shownWidth {
+		rs = append(rs[:shownWidth], []rune(" …")...)
+	}
+	return string(rs), strings.Repeat(" ", at) + red + "^" + plain
 }
 
 func (s *Session) frames(fs []engine.Frame) []string {

@@ -90,3 +90,18 @@ func TestHabits(t *testing.T) {
 		})
 	}
 }
+
+// TestPointAt: of a long line the part around the column is shown, with the caret below it.
+func TestPointAt(t *testing.T) {
+	for _, tt := range []struct {
+		line   string
+		column int
+	}{{"\tx := y", 7}, {"é := nosuch", 7}, {strings.Repeat("a+", 5000) + "nosuch" + strings.Repeat("+b", 300), 10001}, {strings.Repeat("b", 400), 3}} {
+		shown, mark := pointAt(tt.line, tt.column)
+		at := strings.Index(mark, red)
+		want := []rune(tt.line[tt.column-1:])[0]
+		if rs := []rune(shown); len(rs) > shownWidth+4 || rs[at] != want {
+			t.Errorf("column %d: %q shown, caret at %d, which is not %q", tt.column, shown, at, want)
+		}
+	}
+}
