@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
@@ -251,16 +252,11 @@ func (r *run) neox() (tokenizer.Tokenizer, error) {
 
 // texts are the prompts and answers of the preference pairs.
 func (r *run) texts(limit int) (out []string, err error) {
-	f, err := os.Open(filepath.Join(r.shared, "data", "hh_harmless_pairs.jsonl.gz"))
+	b, err := gunzip(filepath.Join(r.shared, "data", "hh_harmless_pairs.jsonl.gz"))
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // only read
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		return nil, err
-	}
-	sc := bufio.NewScanner(z)
+	sc := bufio.NewScanner(bytes.NewReader(b))
 	sc.Buffer(nil, 1<<24)
 	for sc.Scan() && len(out) < limit {
 		var p struct{ Prompt, Chosen, Rejected string }

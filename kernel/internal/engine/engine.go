@@ -157,14 +157,16 @@ const (
 	stackMax   = 8 << 30
 )
 
-// watchStack closes deep when the stacks have grown beyond the limit, and returns then or when the run has ended.
+// watchStack closes deep when the stacks have grown by more than the limit, and returns then or when the run has ended.
 func watchStack(ended, deep chan struct{}) {
 	sample := []metrics.Sample{{Name: "/memory/classes/heap/stacks:bytes"}, {Name: "/sched/goroutines:goroutines"}}
+	metrics.Read(sample)
+	before := sample[0].Value.Uint64()
 	look := time.NewTicker(stackLook)
 	defer look.Stop()
 	for {
 		metrics.Read(sample)
-		if sample[0].Value.Uint64() > stackLimit+stackEach*sample[1].Value.Uint64() {
+		if sample[0].Value.Uint64() > before+stackLimit+stackEach*sample[1].Value.Uint64() {
 			close(deep)
 			return
 		}
