@@ -2,7 +2,9 @@ package lower
 
 import (
 	"go/ast"
+	"go/token"
 	"go/types"
+	"slices"
 	"strings"
 )
 
@@ -45,44 +47,72 @@ func (e *fnEnv) switchStmt(w *writer, s *ast.SwitchStmt, label string) {
 		tag = l.fresh("t")
 		w.f("var %s %s = %s\n_ = %s", tag, l.typ(tt), e.exprTo(s.Tag, tt), tag)
 	}
+	conds := make([]string, len(s.Body.List)) // "" is the default
+	for i, c := range s.Body.List {
+		conds[i] = e.caseCond(c.(*ast.CaseClause), tag, tt)
+	}
+	which := ""
+	if d := slices.Index(conds, ""); d >= 0 && d < len(conds)-1 && (fallsThrough(s.Body.List[d]) || d > 0 && fallsThrough(s.Body.List[d-1])) {
+		// the interpreter moves the default to the end, where nothing falls into it or out of it: choose first, then go
+		which = l.fresh("case")
+		w.f("var %s int = %d\nswitch {", which, d)
+		for i, c := range conds {
+			if c != "" {
+				w.f("case %s: %s = %d", c, which, i)
+			}
+		}
+		w.f("}")
+	}
 	if label != "" {
 		w.f("%s:", e.lbl(label))
 	}
 	w.f("switch {")
-	for _, c := range s.Body.List {
-		cc := c.(*ast.CaseClause)
-		if cc.List == nil {
+	for i, c := range s.Body.List {
+		switch {
+		case which != "":
+			w.f("case %s == %d:", which, i)
+		case conds[i] == "":
 			w.f("default:")
-		} else {
-			var cs []string
-			for _, x := range cc.List {
-				if tag == "" && isIface(e.typeOf(x)) { // equal to true
-					cs = append(cs, l.imp(rtPath)+".Eq(true, "+e.exprTo(x, types.NewInterfaceType(nil, nil))+")")
-					continue
-				}
-				if tag == "" {
-					cs = append(cs, e.expr(x))
-					continue
-				}
-				if e.info.Types[x].IsNil() {
-					cs = append(cs, tag+" == nil")
-					continue
-				}
-				xt := e.typeOf(x)
-				if isIface(tt) || isIface(xt) {
-					any := types.NewInterfaceType(nil, nil)
-					cs = append(cs, l.imp(rtPath)+".Eq("+l.convert(tag, tt, any)+", "+e.exprTo(x, any)+")")
-					continue
-				}
-				a, b := e.sameDirection(tag, tt, e.exprTo(x, tt), xt)
-				cs = append(cs, a+" == "+b)
-			}
-			w.f("case %s:", strings.Join(cs, " || "))
+		default:
+			w.f("case %s:", conds[i])
 		}
-		e.stmts(w, cc.Body)
+		e.stmts(w, c.(*ast.CaseClause).Body)
 	}
 	w.f("}")
 	w.f("}")
+}
+
+func fallsThrough(c ast.Stmt) bool {
+	body := c.(*ast.CaseClause).Body
+	if len(body) == 0 {
+		return false
+	}
+	b, ok := body[len(body)-1].(*ast.BranchStmt)
+	return ok && b.Tok == token.FALLTHROUGH
+}
+
+// caseCond is the condition of a clause, "" for the default. tag is the variable that holds the switch's value of type tt, ""
+// without one.
+func (e *fnEnv) caseCond(cc *ast.CaseClause, tag string, tt types.Type) string {
+	l := e.l
+	any := types.NewInterfaceType(nil, nil)
+	var cs []string
+	for _, x := range cc.List {
+		switch xt := e.typeOf(x); {
+		case tag == "" && isIface(xt): // equal to true
+			cs = append(cs, l.imp(rtPath)+".Eq(true, "+e.exprTo(x, any)+")")
+		case tag == "":
+			cs = append(cs, e.expr(x))
+		case e.info.Types[x].IsNil():
+			cs = append(cs, tag+" == nil")
+		case isIface(tt) || isIface(xt):
+			cs = append(cs, l.imp(rtPath)+".Eq("+l.convert(tag, tt, any)+", "+e.exprTo(x, any)+")")
+		default:
+			a, b := e.sameDirection(tag, tt, e.exprTo(x, tt), xt)
+			cs = append(cs, a+" == "+b)
+		}
+	}
+	return strings.Join(cs, " || ")
 }
 
 func (e *fnEnv) typeSwitch(w *writer, s *ast.TypeSwitchStmt, label string) {
