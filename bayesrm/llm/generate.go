@@ -148,6 +148,7 @@ type decoder struct {
 	acts     Acts
 	la       layerActs
 	h        []float32
+	logits   []float32
 }
 
 // prefix is a prompt that has been read.
@@ -207,7 +208,7 @@ func (d *decoder) admit(ctx context.Context) error {
 		a.prompt, a.sample, a.ids, a.logProbs = p, d.next%S, nil, nil
 		a.rng = d.o.stream(p, d.prompts[p], a.sample)
 		for i := range a.kv {
-			a.kv[i].Reset(m.heads.D, min(16, d.o.MaxTokens))
+			a.kv[i].Reset(m.heads.D, min(64, d.o.MaxTokens))
 		}
 		started = append(started, a)
 		logits = append(logits, d.read[p].logits...)
@@ -361,6 +362,8 @@ func (d *decoder) step() {
 	}
 	d.h = size(d.h, n*C)
 	m.final.apply(d.h, la.mean1, la.rs1, x)
-	logits, V := m.Logits(d.h), m.Config.Vocab
-	d.active = d.choose(d.active, func(i int) []float32 { return logits[i*V : (i+1)*V] })
+	V := m.Config.Vocab
+	d.logits = size(d.logits, n*V)
+	m.unembed.multiply(d.logits, d.h, n, false)
+	d.active = d.choose(d.active, func(i int) []float32 { return d.logits[i*V : (i+1)*V] })
 }

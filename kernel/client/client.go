@@ -30,7 +30,10 @@ type Kernel struct {
 	stdin   *zmtp.Client
 	iopub   *zmtp.Client
 	exited  chan struct{}
-	stderr  *tail
+
+	subscribed chan struct{} // closed by the kernel's welcome
+	welcome    sync.Once
+	stderr     *tail
 
 	mu      sync.Mutex
 	waiting map[string]chan *wire.Message // replies, by the id of the request
@@ -49,6 +52,9 @@ type Options struct {
 	Env []string
 }
 
+// subscribeLimit is how long Start waits for the kernel to welcome the subscription to its outputs (JEP 65).
+const subscribeLimit = time.Second
+
 // startLimit is how long a kernel may take to answer.
 const startLimit = 30 * time.Second
 
@@ -64,7 +70,7 @@ func Start(ctx context.Context, o Options) (k *Kernel, err error) {
 }
 
 func start(ctx context.Context, o Options) (*Kernel, error) {
-	k := &Kernel{waiting: map[string]chan *wire.Message{}, exited: make(chan struct{}), stderr: &tail{}}
+	k := &Kernel{waiting: map[string]chan *wire.Message{}, exited: make(chan struct{}), subscribed: make(chan struct{}), stderr: &tail{}}
 	conn, err := freePorts()
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
@@ -161,8 +167,16 @@ func (k *Kernel) connect(ctx context.Context, c wire.Connection) error {
 	go k.shell.Receive(k.onReply)
 	go k.control.Receive(k.onReply)
 	go k.stdin.Receive(k.onStdin)
-	_, err := k.request(ctx, k.shell, "kernel_info_request", map[string]any{})
-	return err
+	if _, err := k.request(ctx, k.shell, "kernel_info_request", map[string]any{}); err != nil {
+		return err
+	}
+	// what is published before the subscription has arrived is lost; older kernels do not say when it has
+	select {
+	case <-k.subscribed:
+	case <-time.After(subscribeLimit):
+	case <-k.exited:
+	}
+	return nil
 }
 
 // request sends a message and waits for its reply.
@@ -323,6 +337,10 @@ func (k *Kernel) Execute(ctx context.Context, code string, on func(notebook.Outp
 func (k *Kernel) onIOPub(frames [][]byte) {
 	m, err := k.codec.Decode(frames)
 	if err != nil {
+		return
+	}
+	if m.Header.MsgType == "iopub_welcome" {
+		k.welcome.Do(func() { close(k.subscribed) })
 		return
 	}
 	k.mu.Lock()
