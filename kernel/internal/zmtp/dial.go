@@ -28,10 +28,18 @@ func DialSub(addr string) (*Client, error) {
 	return c, c.Send([][]byte{{1}})
 }
 
+// toItself reports whether a connection ends where it begins: dialing a port on this machine that nobody listens on succeeds
+// when the system picks the same port for the near end.
+func toItself(n net.Conn) bool { return n.LocalAddr().String() == n.RemoteAddr().String() }
+
 func dial(addr string, typ zmq4.SocketType, identity string) (*Client, error) {
 	n, err := net.DialTimeout("tcp", addr, handshakeLimit)
 	if err != nil {
 		return nil, fmt.Errorf("zmtp: %w", err)
+	}
+	if toItself(n) {
+		_ = n.Close()
+		return nil, fmt.Errorf("zmtp: %s: nobody listens", addr)
 	}
 	w := newConn(n)
 	n.SetReadDeadline(time.Now().Add(handshakeLimit))
