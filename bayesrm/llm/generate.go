@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 
@@ -121,18 +122,6 @@ func (m *Model) generateOptions(opts *GenerateOptions) (GenerateOptions, error) 
 	return o, nil
 }
 
-// stream is the source of random numbers of one answer.
-func (o *GenerateOptions) stream(p int, prompt []int, sample int) *rand.Rand {
-	if o.Seeds != nil {
-		return rand.New(rand.NewPCG(o.Seeds[p], uint64(o.First+sample)))
-	}
-	h := fnv.New64a()
-	for _, id := range prompt {
-		h.Write(binary.LittleEndian.AppendUint32(nil, uint32(id)))
-	}
-	return rand.New(rand.NewPCG(o.Seed, h.Sum64()+uint64(o.First+sample)))
-}
-
 // decoder generates the answers of one call, several at a time: as one ends, the next takes its place.
 type decoder struct {
 	m        *Model
@@ -156,6 +145,7 @@ type prefix struct {
 	kv     []tensor.KV // [layers, KV heads]
 	logits []float32   // of the token after the prompt [V]
 	left   int         // answers still to be finished
+	seeds  [2]uint64   // of the first answer's random numbers; the second number goes up by one an answer
 }
 
 // answer is one that is being generated.
@@ -196,25 +186,42 @@ func (d *decoder) admit(ctx context.Context) error {
 			return err
 		}
 	}
-	V := m.Config.Vocab
 	var started []*answer
-	var logits []float32
 	for ; d.next < end; d.next++ {
-		p := d.next / S
-		a := &answer{kv: make([]tensor.KV, len(m.blocks)*m.heads.KV)}
-		if k := len(d.spare); k > 0 {
-			a, d.spare = d.spare[k-1], d.spare[:k-1]
-		}
-		a.prompt, a.sample, a.ids, a.logProbs = p, d.next%S, nil, nil
-		a.rng = d.o.stream(p, d.prompts[p], a.sample)
+		a := d.place()
+		a.prompt, a.sample, a.ids, a.logProbs = d.next/S, d.next%S, nil, nil
+		seeds := d.read[a.prompt].seeds
+		a.rng = rand.New(rand.NewPCG(seeds[0], seeds[1]+uint64(a.sample)))
 		for i := range a.kv {
 			a.kv[i].Reset(m.heads.D, min(64, d.o.MaxTokens))
 		}
 		started = append(started, a)
-		logits = append(logits, d.read[p].logits...)
 	}
-	d.active = append(d.active, d.choose(started, func(i int) []float32 { return logits[i*V : (i+1)*V] })...)
+	d.active = append(d.active, d.choose(started, func(i int) []float32 { return slices.Clone(d.read[started[i].prompt].logits) })...)
 	return nil
+}
+
+// place returns memory for an answer, that of a finished one if there is any.
+func (d *decoder) place() *answer {
+	k := len(d.spare) - 1
+	if k < 0 {
+		return &answer{kv: make([]tensor.KV, len(d.m.blocks)*d.m.heads.KV)}
+	}
+	a := d.spare[k]
+	d.spare = d.spare[:k]
+	return a
+}
+
+// seeds start the random numbers of the first answer to a prompt.
+func (o *GenerateOptions) seeds(p int, prompt []int) [2]uint64 {
+	if o.Seeds != nil {
+		return [2]uint64{o.Seeds[p], uint64(o.First)}
+	}
+	h := fnv.New64a()
+	for _, id := range prompt {
+		h.Write(binary.LittleEndian.AppendUint32(nil, uint32(id)))
+	}
+	return [2]uint64{o.Seed, h.Sum64() + uint64(o.First)}
 }
 
 // readPrompts computes keys and values of the given prompts, and the logits after them.
@@ -226,7 +233,7 @@ func (d *decoder) readPrompts(ctx context.Context, fresh []int) error {
 	var seqs [][]int
 	for _, p := range fresh {
 		seqs = append(seqs, d.prompts[p])
-		d.read[p] = &prefix{kv: make([]tensor.KV, len(m.blocks)*hs.KV), left: d.o.Samples}
+		d.read[p] = &prefix{kv: make([]tensor.KV, len(m.blocks)*hs.KV), left: d.o.Samples, seeds: d.o.seeds(p, d.prompts[p])}
 	}
 	b := Pack(seqs)
 	d.acts.keep = func(l int, k, v []float32) {

@@ -1,8 +1,6 @@
 package tensor
 
-import (
-	"math"
-)
+import "math"
 
 // QueryBlock is the number of queries whose scores are held at a time. Scores are kept as [keys, QueryBlock]: the softmax
 // then runs down columns, a lane a query, and nothing of size T×T is ever made.
@@ -17,14 +15,7 @@ type KV struct {
 	v      []float32
 }
 
-// NewKV returns an empty KV with room for the given number of rows.
-func NewKV(D, rows int) *KV {
-	c := &KV{}
-	c.Reset(D, rows)
-	return c
-}
-
-// Reset empties c and makes room for rows of width D.
+// Reset empties c, which may be the zero KV, and makes room for rows of width D.
 func (c *KV) Reset(D, rows int) {
 	g := geometry[float32](D)
 	c.D, c.Len, c.pad, c.cap = D, 0, g.panels(D)*g.width, spread(rows)
@@ -48,13 +39,7 @@ func (c *KV) Append(k []float32, kRow int, v []float32, vRow, n int) {
 	if c.Len+n+2*maxLanes > c.cap {
 		c.reserve(2 * (c.Len + n))
 	}
-	whole := n / lanes * lanes
-	transposed(c.kt[c.Len:], c.cap, k, kRow, whole, c.D)
-	for i := whole; i < n; i++ {
-		for d, x := range k[i*kRow : i*kRow+c.D] {
-			c.kt[d*c.cap+c.Len+i] = x
-		}
-	}
+	transposed(c.kt[c.Len:], c.cap, k, kRow, n, c.D)
 	for i := range n {
 		copy(c.v[(c.Len+i)*c.pad:], v[i*vRow:i*vRow+c.D])
 	}
@@ -123,25 +108,21 @@ func (q *Queries) sees(c *KV) int {
 
 // keysTimes writes s[key, query] = Σ_d xt[d, key]·qt[d, query] for the first n keys.
 func keysTimes(s, xt []float32, ld int, qt []float32, n, D int) {
-	for i, r := 0, 0; i < n; i += rows[r] {
-		for rows[r] > n-i {
-			r++
-		}
-		for j := 0; j < QueryBlock; j += 2 * lanes {
-			tile(rows[r], 2, &xt[i], &qt[j], &s[i*QueryBlock+j], D, 4*ld, 4*QueryBlock, 4*QueryBlock, 0)
-		}
-	}
+	columnsTimes(s, xt, ld, qt, QueryBlock, n, D, 0)
 }
 
-// queriesTimes writes or adds y[query, d] = Σ_key s[key, query]·x[key, d] for m queries and n keys; x and y have rows of pad.
-func queriesTimes(y, s, x []float32, m, n, pad int, add int) {
-	nv := geometry[float32](pad).nv
-	for i, r := 0, 0; i < m; i += rows[r] {
-		for rows[r] > m-i {
-			r++
-		}
-		for j := 0; j < pad; j += nv * lanes {
-			tile(rows[r], nv, &s[i], &x[j], &y[i*pad+j], n, 4*QueryBlock, 4*pad, 4*pad, add)
+// queriesTimes writes y[query, d] = Σ_key s[key, query]·x[key, d] for m queries and n keys; x and y have rows of pad.
+func queriesTimes(y, s, x []float32, m, n, pad int) {
+	columnsTimes(y, s, QueryBlock, x, pad, m, n, 0)
+}
+
+// columnsTimes writes, or adds with add, y[i, j] = Σ_l a[l, i]·b[l, j] for i < m, l < k. Rows of a are lda long; b and y have
+// rows of the given width, which is whole panels.
+func columnsTimes(y, a []float32, lda int, b []float32, width, m, k, add int) {
+	nv := geometry[float32](width).nv
+	for i, h := range heights(0, m) {
+		for j := 0; j < width; j += nv * lanes {
+			tile(h, nv, &a[i], &b[j], &y[i*width+j], k, 4*lda, 4*width, 4*width, add)
 		}
 	}
 }
@@ -171,7 +152,7 @@ func (q *Queries) Attend(c *KV, out func(i int) []float32, stat func(i int, x fl
 		colExp(&s[j], &q.max[j], &q.sum[j], n, 4*QueryBlock, q.scale())
 	}
 	q.out = grow(q.out, QueryBlock*c.pad)
-	queriesTimes(q.out, s, c.v, q.n, n, c.pad, 0)
+	queriesTimes(q.out, s, c.v, q.n, n, c.pad)
 	for i := range q.n {
 		o := out(i)[:q.D]
 		copy(o, q.out[i*c.pad:])
@@ -208,7 +189,7 @@ func (q *Queries) AttendStep(prefix *KV, own func(i int) *KV, out func(i int) []
 		colExp(&s[j], &q.max[j], &q.sum[j], n, 4*QueryBlock, q.scale())
 	}
 	q.out = grow(q.out, QueryBlock*pad)
-	queriesTimes(q.out, s, prefix.v, q.n, n, pad, 0)
+	queriesTimes(q.out, s, prefix.v, q.n, n, pad)
 	nv := geometry[float32](q.D).nv
 	for i := range q.n {
 		c, p := own(i), q.one[i*longest:]
@@ -245,15 +226,8 @@ func (g *Grads) Reset(c *KV) {
 	clear(g.dk)
 	clear(g.dv)
 	clear(g.k)
-	whole := c.cap / lanes * lanes
-	transposed(g.vt, c.cap, c.v, c.pad, whole, c.D)
-	back := c.D / lanes * lanes
-	transposed(g.k, c.pad, c.kt, c.cap, back, c.Len)
-	for d := back; d < c.D; d++ {
-		for i := range c.Len {
-			g.k[i*c.pad+d] = c.kt[d*c.cap+i]
-		}
-	}
+	transposed(g.vt, c.cap, c.v, c.pad, c.cap, c.D)
+	transposed(g.k, c.pad, c.kt, c.cap, c.D, c.Len)
 }
 
 // Attend is the backward of Queries.Attend: with dout(i) the gradient of query i's output out(i) and stat(i) what the forward
@@ -279,7 +253,7 @@ func (g *Grads) Attend(q *Queries, dout, out func(i int) []float32, stat func(i 
 		colGrad(&ds[j], &p[j], &b.delta[j], n, 4*QueryBlock, q.scale())
 	}
 	q.out = grow(q.out, QueryBlock*c.pad)
-	queriesTimes(q.out, ds, g.k, q.n, n, c.pad, 0)
+	queriesTimes(q.out, ds, g.k, q.n, n, c.pad)
 	for i := range q.n {
 		axpy(&dq(i)[0], &q.out[i*c.pad], q.D, 1)
 	}
@@ -291,18 +265,8 @@ func (g *Grads) Attend(q *Queries, dout, out func(i int) []float32, stat func(i 
 func (g *Grads) addRows(y []float32, b *backward, s []float32, n int, x []float32, queries int) {
 	ld := spread(n)
 	b.turned = grow(b.turned, QueryBlock*ld)
-	full := s[:(n+lanes-1)/lanes*lanes*QueryBlock] // the rows beyond n are not used
-	transposed(b.turned, ld, full, QueryBlock, len(full)/QueryBlock, QueryBlock)
-	pad := g.kv.pad
-	nv := geometry[float32](pad).nv
-	for i, r := 0, 0; i < n; i += rows[r] {
-		for rows[r] > n-i {
-			r++
-		}
-		for j := 0; j < pad; j += nv * lanes {
-			tile(rows[r], nv, &b.turned[i], &x[j], &y[i*pad+j], queries, 4*ld, 4*pad, 4*pad, 1)
-		}
-	}
+	transposed(b.turned, ld, s, QueryBlock, n, QueryBlock)
+	columnsTimes(y, b.turned, ld, x, g.kv.pad, n, queries, 1)
 }
 
 // AddTo adds the gradients of rows from … from+n to dk, whose row i is dk[i·kRow:][:D], and to dv.

@@ -3,6 +3,7 @@ package tensor
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -28,45 +29,33 @@ var (
 // maxLanes is the widest vector of any level.
 const maxLanes = 16
 
+// vectors are what a level computes with.
+type vectors struct {
+	lanes int
+	rows  []int
+}
+
 func init() {
 	have := levels()
 	want := have[0]
 	if name := os.Getenv("BAYESRM_CPU"); name != "" {
-		if want = parseLevel(name, have); want < 0 {
-			var names []string
-			for _, l := range have {
-				names = append(names, levelNames[l])
-			}
-			fmt.Fprintf(os.Stderr, "bayesrm: BAYESRM_CPU=%s: this processor has %s\n", name, strings.Join(names, ", "))
+		i := slices.Index(Levels(), name)
+		if i < 0 {
+			fmt.Fprintf(os.Stderr, "bayesrm: BAYESRM_CPU=%s: this processor has %s\n", name, strings.Join(Levels(), ", "))
 			os.Exit(2)
 		}
+		want = have[i]
 	}
 	use(want)
 }
 
-func parseLevel(name string, have []int) int {
-	for _, l := range have {
-		if levelNames[l] == name {
-			return l
-		}
-	}
-	return -1
-}
-
 // use switches to a level that the processor has.
 func use(l int) {
-	level = l
-	switch l {
-	case levelAVX512:
-		lanes, rows = 16, []int{14, 8, 4, 2, 1}
-	case levelAVX2:
-		lanes, rows = 8, []int{6, 4, 2, 1}
-	case levelNEON:
-		lanes, rows = 4, []int{8, 4, 2, 1}
-	default:
-		lanes, rows = 8, []int{4, 2, 1}
+	v, ok := levelVectors[l]
+	if !ok { // plain Go
+		v = vectors{8, []int{4, 2, 1}}
 	}
-	lanes64 = lanes / 2
+	level, lanes, lanes64, rows = l, v.lanes, v.lanes/2, v.rows
 }
 
 // Level names the instructions in use: avx512, avx2, neon or generic. The environment variable BAYESRM_CPU forces one.

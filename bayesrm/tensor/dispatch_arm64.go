@@ -2,6 +2,11 @@
 
 package tensor
 
+// levelVectors are the vectors of the levels with assembly.
+var levelVectors = map[int]vectors{
+	levelNEON: {4, []int{8, 4, 2, 1}},
+}
+
 // axpyWhole is axpy for n a multiple of the lanes.
 func axpyWhole(y, x *float32, n int, a float32) {
 	switch level {
@@ -10,22 +15,6 @@ func axpyWhole(y, x *float32, n int, a float32) {
 		return
 	}
 	axpyGo(y, x, n, a)
-}
-
-// axpy: y += a·x.
-func axpy(y, x *float32, n int, a float32) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		axpyWhole(y, x, whole, a)
-	}
-	if n > whole {
-		var ty vector
-		ty.load(y, whole, n)
-		var tx vector
-		tx.load(x, whole, n)
-		axpyWhole(&ty[0], &tx[0], lanes, a)
-		ty.store(y, whole, n)
-	}
 }
 
 // axpy64Whole is axpy64 for n a multiple of the lanes.
@@ -38,22 +27,6 @@ func axpy64Whole(y, x *float64, n int, a float64) {
 	axpy64Go(y, x, n, a)
 }
 
-// axpy64: y += a·x.
-func axpy64(y, x *float64, n int, a float64) {
-	whole := n / lanes64 * lanes64
-	if whole > 0 {
-		axpy64Whole(y, x, whole, a)
-	}
-	if n > whole {
-		var ty vector64
-		ty.load(y, whole, n)
-		var tx vector64
-		tx.load(x, whole, n)
-		axpy64Whole(&ty[0], &tx[0], lanes64, a)
-		ty.store(y, whole, n)
-	}
-}
-
 // dotWhole is dot for n a multiple of the lanes.
 func dotWhole(x, y *float32, n int) (r float32) {
 	switch level {
@@ -63,23 +36,6 @@ func dotWhole(x, y *float32, n int) (r float32) {
 	return dotGo(x, y, n)
 }
 
-// dot: Σ x·y.
-func dot(x, y *float32, n int) (r float32) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		r = dotWhole(x, y, whole)
-	}
-	if n > whole {
-		var tx vector
-		tx.load(x, whole, n)
-		var ty vector
-		ty.load(y, whole, n)
-		r_ := dotWhole(&tx[0], &ty[0], lanes)
-		r += r_
-	}
-	return r
-}
-
 // dot64Whole is dot64 for n a multiple of the lanes.
 func dot64Whole(x, y *float64, n int) (r float64) {
 	switch level {
@@ -87,23 +43,6 @@ func dot64Whole(x, y *float64, n int) (r float64) {
 		return dot64NEON(x, y, n)
 	}
 	return dot64Go(x, y, n)
-}
-
-// dot64: Σ x·y.
-func dot64(x, y *float64, n int) (r float64) {
-	whole := n / lanes64 * lanes64
-	if whole > 0 {
-		r = dot64Whole(x, y, whole)
-	}
-	if n > whole {
-		var tx vector64
-		tx.load(x, whole, n)
-		var ty vector64
-		ty.load(y, whole, n)
-		r_ := dot64Whole(&tx[0], &ty[0], lanes64)
-		r += r_
-	}
-	return r
 }
 
 // scaleWhole is scale for n a multiple of the lanes.
@@ -116,20 +55,6 @@ func scaleWhole(x *float32, n int, a float32) {
 	scaleGo(x, n, a)
 }
 
-// scale: x *= a.
-func scale(x *float32, n int, a float32) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		scaleWhole(x, whole, a)
-	}
-	if n > whole {
-		var tx vector
-		tx.load(x, whole, n)
-		scaleWhole(&tx[0], lanes, a)
-		tx.store(x, whole, n)
-	}
-}
-
 // scale64Whole is scale64 for n a multiple of the lanes.
 func scale64Whole(x *float64, n int, a float64) {
 	switch level {
@@ -138,20 +63,6 @@ func scale64Whole(x *float64, n int, a float64) {
 		return
 	}
 	scale64Go(x, n, a)
-}
-
-// scale64: x *= a.
-func scale64(x *float64, n int, a float64) {
-	whole := n / lanes64 * lanes64
-	if whole > 0 {
-		scale64Whole(x, whole, a)
-	}
-	if n > whole {
-		var tx vector64
-		tx.load(x, whole, n)
-		scale64Whole(&tx[0], lanes64, a)
-		tx.store(x, whole, n)
-	}
 }
 
 // sumWhole is sum for n a multiple of the lanes.
@@ -163,21 +74,6 @@ func sumWhole(x *float32, n int) (r float32) {
 	return sumGo(x, n)
 }
 
-// sum: Σ x.
-func sum(x *float32, n int) (r float32) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		r = sumWhole(x, whole)
-	}
-	if n > whole {
-		var tx vector
-		tx.load(x, whole, n)
-		r_ := sumWhole(&tx[0], lanes)
-		r += r_
-	}
-	return r
-}
-
 // largestWhole is largest for n a multiple of the lanes.
 func largestWhole(x *float32, n int) (r float32) {
 	switch level {
@@ -185,22 +81,6 @@ func largestWhole(x *float32, n int) (r float32) {
 		return largestNEON(x, n)
 	}
 	return largestGo(x, n)
-}
-
-// largest: max x.
-func largest(x *float32, n int) (r float32) {
-	whole := n / lanes * lanes
-	r = *x
-	if whole > 0 {
-		r = largestWhole(x, whole)
-	}
-	if n > whole {
-		var tx vector
-		tx.fill(negInf)
-		tx.load(x, whole, n)
-		r = max(r, largestWhole(&tx[0], lanes))
-	}
-	return r
 }
 
 // expShiftWhole is expShift for n a multiple of the lanes.
@@ -212,25 +92,6 @@ func expShiftWhole(y, x *float32, n int, m float32) (r float32) {
 	return expShiftGo(y, x, n, m)
 }
 
-// expShift: y = exp(x − m), Σ y.
-func expShift(y, x *float32, n int, m float32) (r float32) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		r = expShiftWhole(y, x, whole, m)
-	}
-	if n > whole {
-		var ty vector
-		ty.load(y, whole, n)
-		var tx vector
-		tx.fill(negInf)
-		tx.load(x, whole, n)
-		r_ := expShiftWhole(&ty[0], &tx[0], lanes, m)
-		r += r_
-		ty.store(y, whole, n)
-	}
-	return r
-}
-
 // deviationWhole is deviation for n a multiple of the lanes.
 func deviationWhole(x *float32, n int, m float32) (r float32) {
 	switch level {
@@ -238,22 +99,6 @@ func deviationWhole(x *float32, n int, m float32) (r float32) {
 		return deviationNEON(x, n, m)
 	}
 	return deviationGo(x, n, m)
-}
-
-// deviation: Σ (x − m)².
-func deviation(x *float32, n int, m float32) (r float32) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		r = deviationWhole(x, whole, m)
-	}
-	if n > whole {
-		var tx vector
-		tx.fill(m)
-		tx.load(x, whole, n)
-		r_ := deviationWhole(&tx[0], lanes, m)
-		r += r_
-	}
-	return r
 }
 
 // normaliseWhole is normalise for n a multiple of the lanes.
@@ -266,26 +111,6 @@ func normaliseWhole(y, x, w, b *float32, n int, m, rstd float32) {
 	normaliseGo(y, x, w, b, n, m, rstd)
 }
 
-// normalise: y = (x − m)·rstd·w + b.
-func normalise(y, x, w, b *float32, n int, m, rstd float32) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		normaliseWhole(y, x, w, b, whole, m, rstd)
-	}
-	if n > whole {
-		var ty vector
-		ty.load(y, whole, n)
-		var tx vector
-		tx.load(x, whole, n)
-		var tw vector
-		tw.load(w, whole, n)
-		var tb vector
-		tb.load(b, whole, n)
-		normaliseWhole(&ty[0], &tx[0], &tw[0], &tb[0], lanes, m, rstd)
-		ty.store(y, whole, n)
-	}
-}
-
 // normaliseRMSWhole is normaliseRMS for n a multiple of the lanes.
 func normaliseRMSWhole(y, x, w *float32, n int, rstd float32) {
 	switch level {
@@ -296,24 +121,6 @@ func normaliseRMSWhole(y, x, w *float32, n int, rstd float32) {
 	normaliseRMSGo(y, x, w, n, rstd)
 }
 
-// normaliseRMS: y = x·rstd·w.
-func normaliseRMS(y, x, w *float32, n int, rstd float32) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		normaliseRMSWhole(y, x, w, whole, rstd)
-	}
-	if n > whole {
-		var ty vector
-		ty.load(y, whole, n)
-		var tx vector
-		tx.load(x, whole, n)
-		var tw vector
-		tw.load(w, whole, n)
-		normaliseRMSWhole(&ty[0], &tx[0], &tw[0], lanes, rstd)
-		ty.store(y, whole, n)
-	}
-}
-
 // normSumsWhole is normSums for n a multiple of the lanes.
 func normSumsWhole(dy, x, w *float32, n int, m, rstd float32) (sg, sgh float32) {
 	switch level {
@@ -321,26 +128,6 @@ func normSumsWhole(dy, x, w *float32, n int, m, rstd float32) (sg, sgh float32) 
 		return normSumsNEON(dy, x, w, n, m, rstd)
 	}
 	return normSumsGo(dy, x, w, n, m, rstd)
-}
-
-// normSums: with h = (x − m)·rstd: Σ dy·w and Σ dy·w·h.
-func normSums(dy, x, w *float32, n int, m, rstd float32) (sg, sgh float32) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		sg, sgh = normSumsWhole(dy, x, w, whole, m, rstd)
-	}
-	if n > whole {
-		var tdy vector
-		tdy.load(dy, whole, n)
-		var tx vector
-		tx.load(x, whole, n)
-		var tw vector
-		tw.load(w, whole, n)
-		sg_, sgh_ := normSumsWhole(&tdy[0], &tx[0], &tw[0], lanes, m, rstd)
-		sg += sg_
-		sgh += sgh_
-	}
-	return sg, sgh
 }
 
 // normGradWhole is normGrad for n a multiple of the lanes.
@@ -353,26 +140,6 @@ func normGradWhole(dx, dy, x, w *float32, n int, m, rstd, mg, mgh float32) {
 	normGradGo(dx, dy, x, w, n, m, rstd, mg, mgh)
 }
 
-// normGrad: dx += rstd·(dy·w − mg − h·mgh).
-func normGrad(dx, dy, x, w *float32, n int, m, rstd, mg, mgh float32) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		normGradWhole(dx, dy, x, w, whole, m, rstd, mg, mgh)
-	}
-	if n > whole {
-		var tdx vector
-		tdx.load(dx, whole, n)
-		var tdy vector
-		tdy.load(dy, whole, n)
-		var tx vector
-		tx.load(x, whole, n)
-		var tw vector
-		tw.load(w, whole, n)
-		normGradWhole(&tdx[0], &tdy[0], &tx[0], &tw[0], lanes, m, rstd, mg, mgh)
-		tdx.store(dx, whole, n)
-	}
-}
-
 // normGradWeightWhole is normGradWeight for n a multiple of the lanes.
 func normGradWeightWhole(dw, dy, x *float32, n int, m, rstd float32) {
 	switch level {
@@ -381,24 +148,6 @@ func normGradWeightWhole(dw, dy, x *float32, n int, m, rstd float32) {
 		return
 	}
 	normGradWeightGo(dw, dy, x, n, m, rstd)
-}
-
-// normGradWeight: dw += dy·(x − m)·rstd.
-func normGradWeight(dw, dy, x *float32, n int, m, rstd float32) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		normGradWeightWhole(dw, dy, x, whole, m, rstd)
-	}
-	if n > whole {
-		var tdw vector
-		tdw.load(dw, whole, n)
-		var tdy vector
-		tdy.load(dy, whole, n)
-		var tx vector
-		tx.load(x, whole, n)
-		normGradWeightWhole(&tdw[0], &tdy[0], &tx[0], lanes, m, rstd)
-		tdw.store(dw, whole, n)
-	}
 }
 
 // geluWhole is gelu for n a multiple of the lanes.
@@ -411,22 +160,6 @@ func geluWhole(y, x *float32, n int) {
 	geluGo(y, x, n)
 }
 
-// gelu: y = x·Φ(x).
-func gelu(y, x *float32, n int) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		geluWhole(y, x, whole)
-	}
-	if n > whole {
-		var ty vector
-		ty.load(y, whole, n)
-		var tx vector
-		tx.load(x, whole, n)
-		geluWhole(&ty[0], &tx[0], lanes)
-		ty.store(y, whole, n)
-	}
-}
-
 // geluGradWhole is geluGrad for n a multiple of the lanes.
 func geluGradWhole(dx, dy, x *float32, n int) {
 	switch level {
@@ -435,24 +168,6 @@ func geluGradWhole(dx, dy, x *float32, n int) {
 		return
 	}
 	geluGradGo(dx, dy, x, n)
-}
-
-// geluGrad: dx = dy·(Φ(x) + x·φ(x)).
-func geluGrad(dx, dy, x *float32, n int) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		geluGradWhole(dx, dy, x, whole)
-	}
-	if n > whole {
-		var tdx vector
-		tdx.load(dx, whole, n)
-		var tdy vector
-		tdy.load(dy, whole, n)
-		var tx vector
-		tx.load(x, whole, n)
-		geluGradWhole(&tdx[0], &tdy[0], &tx[0], lanes)
-		tdx.store(dx, whole, n)
-	}
 }
 
 // geluTanhWhole is geluTanh for n a multiple of the lanes.
@@ -465,22 +180,6 @@ func geluTanhWhole(y, x *float32, n int) {
 	geluTanhGo(y, x, n)
 }
 
-// geluTanh: y = x/2·(1 + tanh(√(2/π)(x + 0.044715 x³))).
-func geluTanh(y, x *float32, n int) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		geluTanhWhole(y, x, whole)
-	}
-	if n > whole {
-		var ty vector
-		ty.load(y, whole, n)
-		var tx vector
-		tx.load(x, whole, n)
-		geluTanhWhole(&ty[0], &tx[0], lanes)
-		ty.store(y, whole, n)
-	}
-}
-
 // geluTanhGradWhole is geluTanhGrad for n a multiple of the lanes.
 func geluTanhGradWhole(dx, dy, x *float32, n int) {
 	switch level {
@@ -489,24 +188,6 @@ func geluTanhGradWhole(dx, dy, x *float32, n int) {
 		return
 	}
 	geluTanhGradGo(dx, dy, x, n)
-}
-
-// geluTanhGrad: the backward of geluTanh.
-func geluTanhGrad(dx, dy, x *float32, n int) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		geluTanhGradWhole(dx, dy, x, whole)
-	}
-	if n > whole {
-		var tdx vector
-		tdx.load(dx, whole, n)
-		var tdy vector
-		tdy.load(dy, whole, n)
-		var tx vector
-		tx.load(x, whole, n)
-		geluTanhGradWhole(&tdx[0], &tdy[0], &tx[0], lanes)
-		tdx.store(dx, whole, n)
-	}
 }
 
 // swigluWhole is swiglu for n a multiple of the lanes.
@@ -519,24 +200,6 @@ func swigluWhole(y, gate, up *float32, n int) {
 	swigluGo(y, gate, up, n)
 }
 
-// swiglu: y = gate·σ(gate)·up.
-func swiglu(y, gate, up *float32, n int) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		swigluWhole(y, gate, up, whole)
-	}
-	if n > whole {
-		var ty vector
-		ty.load(y, whole, n)
-		var tgate vector
-		tgate.load(gate, whole, n)
-		var tup vector
-		tup.load(up, whole, n)
-		swigluWhole(&ty[0], &tgate[0], &tup[0], lanes)
-		ty.store(y, whole, n)
-	}
-}
-
 // swigluGradWhole is swigluGrad for n a multiple of the lanes.
 func swigluGradWhole(dgate, dup, dy, gate, up *float32, n int) {
 	switch level {
@@ -545,29 +208,6 @@ func swigluGradWhole(dgate, dup, dy, gate, up *float32, n int) {
 		return
 	}
 	swigluGradGo(dgate, dup, dy, gate, up, n)
-}
-
-// swigluGrad: the backward of swiglu.
-func swigluGrad(dgate, dup, dy, gate, up *float32, n int) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		swigluGradWhole(dgate, dup, dy, gate, up, whole)
-	}
-	if n > whole {
-		var tdgate vector
-		tdgate.load(dgate, whole, n)
-		var tdup vector
-		tdup.load(dup, whole, n)
-		var tdy vector
-		tdy.load(dy, whole, n)
-		var tgate vector
-		tgate.load(gate, whole, n)
-		var tup vector
-		tup.load(up, whole, n)
-		swigluGradWhole(&tdgate[0], &tdup[0], &tdy[0], &tgate[0], &tup[0], lanes)
-		tdgate.store(dgate, whole, n)
-		tdup.store(dup, whole, n)
-	}
 }
 
 // rotateWhole is rotate for n a multiple of the lanes.
@@ -580,27 +220,6 @@ func rotateWhole(x, y, cos, sin *float32, n int) {
 	rotateGo(x, y, cos, sin, n)
 }
 
-// rotate: (x, y) = (x·cos − y·sin, y·cos + x·sin).
-func rotate(x, y, cos, sin *float32, n int) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		rotateWhole(x, y, cos, sin, whole)
-	}
-	if n > whole {
-		var tx vector
-		tx.load(x, whole, n)
-		var ty vector
-		ty.load(y, whole, n)
-		var tcos vector
-		tcos.load(cos, whole, n)
-		var tsin vector
-		tsin.load(sin, whole, n)
-		rotateWhole(&tx[0], &ty[0], &tcos[0], &tsin[0], lanes)
-		tx.store(x, whole, n)
-		ty.store(y, whole, n)
-	}
-}
-
 // adamwWhole is adamw for n a multiple of the lanes.
 func adamwWhole(p, m, v, grad *float32, n int, b1, c1, b2, c2, step, rc, eps, decay float32) {
 	switch level {
@@ -609,28 +228,6 @@ func adamwWhole(p, m, v, grad *float32, n int, b1, c1, b2, c2, step, rc, eps, de
 		return
 	}
 	adamwGo(p, m, v, grad, n, b1, c1, b2, c2, step, rc, eps, decay)
-}
-
-// adamw: m = b1·m + c1·g, v = b2·v + c2·g², p = decay·p − step·m/(√v·rc + eps).
-func adamw(p, m, v, grad *float32, n int, b1, c1, b2, c2, step, rc, eps, decay float32) {
-	whole := n / lanes * lanes
-	if whole > 0 {
-		adamwWhole(p, m, v, grad, whole, b1, c1, b2, c2, step, rc, eps, decay)
-	}
-	if n > whole {
-		var tp vector
-		tp.load(p, whole, n)
-		var tm vector
-		tm.load(m, whole, n)
-		var tv vector
-		tv.load(v, whole, n)
-		var tgrad vector
-		tgrad.load(grad, whole, n)
-		adamwWhole(&tp[0], &tm[0], &tv[0], &tgrad[0], lanes, b1, c1, b2, c2, step, rc, eps, decay)
-		tp.store(p, whole, n)
-		tm.store(m, whole, n)
-		tv.store(v, whole, n)
-	}
 }
 
 // colMax on one vector of columns: m = the larger of m and each row of x.

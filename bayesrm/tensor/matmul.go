@@ -8,6 +8,7 @@ package tensor
 
 import (
 	"fmt"
+	"iter"
 	"runtime"
 	"time"
 )
@@ -16,20 +17,20 @@ import (
 // w is [out, in].
 func MatMulNT(y, x, w []float32, N, out, in int, add bool) {
 	check("MatMulNT", len(y), N*out, len(x), N*in, len(w), out*in)
-	multiply(y, N, out, in, operand[float32]{data: x, ld: in}, operand[float32]{data: w, ld: in, trans: true}, nil, add)
+	multiply(y, N, out, in, operand[float32]{data: x, ld: in}, operand[float32]{data: w, ld: in, trans: true}, add)
 }
 
 // MatMulNN computes y = x·w, or y += x·w with add: the gradient of a linear layer's input. y is [N, out], x is [N, in],
 // w is [in, out].
 func MatMulNN(y, x, w []float32, N, out, in int, add bool) {
 	check("MatMulNN", len(y), N*out, len(x), N*in, len(w), in*out)
-	multiply(y, N, out, in, operand[float32]{data: x, ld: in}, operand[float32]{data: w, ld: out}, nil, add)
+	multiply(y, N, out, in, operand[float32]{data: x, ld: in}, operand[float32]{data: w, ld: out}, add)
 }
 
 // MatMulTN computes y += aᵀ·b: the gradient of a weight. y is [out, in], a is [N, out], b is [N, in].
 func MatMulTN(y, a, b []float32, N, out, in int) {
 	check("MatMulTN", len(y), out*in, len(a), N*out, len(b), N*in)
-	multiply(y, out, in, N, operand[float32]{data: a, ld: out, trans: true}, operand[float32]{data: b, ld: in}, nil, true)
+	multiply(y, out, in, N, operand[float32]{data: a, ld: out, trans: true}, operand[float32]{data: b, ld: in}, true)
 }
 
 // Packed is a weight matrix w [Out, In] laid out for products with it.
@@ -55,13 +56,13 @@ func Pack(w []float32, out, in int) *Packed {
 // MatMul computes y = x·wᵀ, or y += x·wᵀ with add: the same bits as MatMulNT. y is [N, Out], x is [N, In].
 func (p *Packed) MatMul(y, x []float32, N int, add bool) {
 	check("Packed.MatMul", len(y), N*p.Out, len(x), N*p.In)
-	multiply(y, N, p.Out, p.In, operand[float32]{data: x, ld: p.In}, operand[float32]{}, p.data, add)
+	multiply(y, N, p.Out, p.In, operand[float32]{data: x, ld: p.In}, operand[float32]{panels: p.data}, add)
 }
 
 // MatMulNN computes y = x·w, or y += x·w with add: the gradient of a linear layer's input. y is [N, In], x is [N, Out].
 func (p *Packed) MatMulNN(y, x []float32, N int, add bool) {
 	check("Packed.MatMulNN", len(y), N*p.In, len(x), N*p.Out)
-	multiply(y, N, p.In, p.Out, operand[float32]{data: x, ld: p.Out}, operand[float32]{packed: p}, nil, add)
+	multiply(y, N, p.In, p.Out, operand[float32]{data: x, ld: p.Out}, operand[float32]{packed: p}, add)
 }
 
 // Row copies row i of w to dst [In].
@@ -98,13 +99,7 @@ func (p *Packed) transposeInto(dst []float32, k0, kw, j0, w, width int) {
 		for l := 0; l < kw; l += g.width {
 			m := min(g.width, kw-l)
 			src := g.panel(p.data, p.Out, b0, bw, (k0+l)/g.width)[(j0+c-b0)*g.width:]
-			whole := n / lanes * lanes
-			transposed(dst[l*width+c:], width, src, g.width, whole, m)
-			for i := whole; i < n; i++ {
-				for o := range m {
-					dst[(l+o)*width+c+i] = src[i*g.width+o]
-				}
-			}
+			transposed(dst[l*width+c:], width, src, g.width, n, m)
 		}
 		c += n
 	}
@@ -113,7 +108,7 @@ func (p *Packed) transposeInto(dst []float32, k0, kw, j0, w, width int) {
 // MatMul64 computes c = a·b, or c += a·b with add, in float64. c is [m, n] with rows ldc apart; a is [m, k], or [k, m] with
 // transA; b is [k, n], or [n, k] with transB; lda and ldb are the lengths of their rows.
 func MatMul64(c []float64, ldc, m, n, k int, a []float64, lda int, transA bool, b []float64, ldb int, transB, add bool) {
-	multiplyTo(c, ldc, m, n, k, operand[float64]{data: a, ld: lda, trans: transA}, operand[float64]{data: b, ld: ldb, trans: transB}, nil, add)
+	multiplyTo(c, ldc, m, n, k, operand[float64]{data: a, ld: lda, trans: transA}, operand[float64]{data: b, ld: ldb, trans: transB}, add)
 }
 
 func check(verb string, pairs ...int) {
@@ -129,6 +124,7 @@ type operand[T float] struct {
 	data   []T
 	ld     int
 	trans  bool
+	panels []T     // instead of data: the matrix as Pack lays it out
 	packed *Packed // instead of data: a packed matrix as it was, [Out, In]
 }
 
@@ -202,15 +198,15 @@ func tileOfType[T float](rows, nv int, a, b, c *T, k, as, bs, cs, add int) {
 	}
 }
 
-func multiply[T float](c []T, m, n, k int, a, b operand[T], packed []T, add bool) {
-	multiplyTo(c, n, m, n, k, a, b, packed, add)
+func multiply[T float](c []T, m, n, k int, a, b operand[T], add bool) {
+	multiplyTo(c, n, m, n, k, a, b, add)
 }
 
 // serialBelow is the number of multiplications below which one goroutine is faster than several.
 const serialBelow = 1 << 18
 
-// multiplyTo computes c (+)= a·b. packed is b as Pack lays it out, if that was done.
-func multiplyTo[T float](c []T, ldc, m, n, k int, a, b operand[T], packed []T, add bool) {
+// multiplyTo computes c (+)= a·b.
+func multiplyTo[T float](c []T, ldc, m, n, k int, a, b operand[T], add bool) {
 	if m == 0 || n == 0 {
 		return
 	}
@@ -234,7 +230,7 @@ func multiplyTo[T float](c []T, ldc, m, n, k int, a, b operand[T], packed []T, a
 	}
 	p := product[T]{g: geometry[T](n), c: c, ldc: ldc, m: m, n: n, k: k, a: a, b: b}
 	// few rows: the panels of b are read where they lie
-	p.direct = packed == nil && b.packed == nil && !b.trans && m <= 2*rows[0]
+	p.direct = b.panels == nil && b.packed == nil && !b.trans && m <= 2*rows[0]
 	// Many rows are cut into blocks for the workers; of few, each worker takes all and some of the panels, so that b is read once.
 	blocks, pieces := (m+mc-1)/mc, 1
 	switch {
@@ -254,8 +250,8 @@ func multiplyTo[T float](c []T, ldc, m, n, k int, a, b operand[T], packed []T, a
 			kw := min(kc, k-k0)
 			var buf []T
 			switch {
-			case packed != nil:
-				p.panel = func(j int) []T { return p.g.panel(packed, n, k0, kw, j) }
+			case b.panels != nil:
+				p.panel = func(j int) []T { return p.g.panel(b.panels, n, k0, kw, j) }
 			case p.direct && n%p.g.width == 0:
 			default:
 				buf = pb.get((last - first) * kw * p.g.width)
@@ -300,6 +296,20 @@ type product[T float] struct {
 	a, b    operand[T]
 	direct  bool
 	panel   func(j int) []T
+}
+
+// heights cuts rows from … to into tiles, the tallest first: it yields the first row of each and its height.
+func heights(from, to int) iter.Seq2[int, int] {
+	return func(yield func(row, height int) bool) {
+		for r := 0; from < to; from += rows[r] {
+			for rows[r] > to-from {
+				r++
+			}
+			if !yield(from, rows[r]) {
+				return
+			}
+		}
+	}
 }
 
 // strip is a few rows of the left operand, packed: step l of row i is data[at + l·step + i].
@@ -354,11 +364,8 @@ func (p *product[T]) strips(buf []T, i0, i1, k0, kw, panels int) ([]strip, []T) 
 	width := stripWidth[T]()
 	ld := p.a.ld
 	list := make([]strip, 0, (i1-i0)/rows[0]+len(rows))
-	for i, r := i0, 0; i < i1; i += rows[r] {
-		for rows[r] > i1-i {
-			r++
-		}
-		list = append(list, strip{row: i, rows: rows[r]})
+	for i, h := range heights(i0, i1) {
+		list = append(list, strip{row: i, rows: h})
 	}
 	switch {
 	case p.a.trans && panels <= 4: // steps lie ld apart
@@ -396,11 +403,7 @@ func (p *product[T]) strips(buf []T, i0, i1, k0, kw, panels int) ([]strip, []T) 
 			s.at = last + s.row - (i1 - width)
 		default:
 			s.at = k * kw * width
-			for i := range s.rows {
-				for l, v := range p.a.data[(s.row+i)*ld+k0 : (s.row+i)*ld+k0+kw] {
-					buf[s.at+l*width+i] = v
-				}
-			}
+			transposed(buf[s.at:], width, p.a.data[s.row*ld+k0:], ld, s.rows, kw)
 		}
 	}
 	return list, buf
@@ -421,30 +424,26 @@ func packB[T float](dst []T, b operand[T], k0, kw, j0, w, width int) {
 		}
 		return
 	}
-	full := w / vectorLanes[T]() * vectorLanes[T]()
-	if full > 0 {
-		transposed(dst, width, b.data[j0*b.ld+k0:], b.ld, full, kw)
-	}
-	for j := full; j < w; j++ {
-		for l, v := range b.data[(j0+j)*b.ld+k0 : (j0+j)*b.ld+k0+kw] {
-			dst[l*width+j] = v
-		}
-	}
+	transposed(dst, width, b.data[j0*b.ld+k0:], b.ld, w, kw)
 }
 
-// transposed writes dst[j·dld + i] = src[i·sld + j] for i < n, j < m. n is a multiple of the lanes.
+// transposed writes dst[j·dld + i] = src[i·sld + j] for i < n, j < m.
 func transposed[T float](dst []T, dld int, src []T, sld, n, m int) {
-	whole := 0
-	if d, ok := any(dst).([]float32); ok {
+	rows, cols := 0, 0 // of whole blocks
+	if d, ok := any(dst).([]float32); ok && n >= lanes && m >= lanes {
 		s := any(src).([]float32)
-		whole = m / lanes * lanes
-		for i := 0; i < n && whole > 0; i += lanes {
-			transpose(&d[i], &s[i*sld], whole/lanes, 4*dld, 4*sld)
+		rows, cols = n/lanes*lanes, m/lanes*lanes
+		for i := 0; i < rows; i += lanes {
+			transpose(&d[i], &s[i*sld], cols/lanes, 4*dld, 4*sld)
 		}
 	}
 	for i := range n {
-		for j := whole; j < m; j++ {
-			dst[j*dld+i] = src[i*sld+j]
+		from := 0
+		if i < rows {
+			from = cols
+		}
+		for j, v := range src[i*sld+from : i*sld+m] {
+			dst[(from+j)*dld+i] = v
 		}
 	}
 }

@@ -31,13 +31,13 @@ type BPE struct {
 	unk       int            // −1: a character without a token is dropped
 	fuseUnk   bool
 
-	cache words
+	cache wordCache
 }
 
 type merge struct{ rank, to int }
 
-// words remembers how words were cut.
-type words struct {
+// wordCache remembers how words were cut.
+type wordCache struct {
 	sync.RWMutex
 	ids map[string][]int
 }

@@ -60,21 +60,12 @@ func TestGPT2Vectors(t *testing.T) {
 }
 
 // smolLM2 is the vocabulary inside SmolLM2's GGUF.
-func smolLM2(t testing.TB) Tokenizer {
+func smolLM2(t *testing.T) Tokenizer {
 	t.Helper()
-	tt, ok := t.(*testing.T)
-	if !ok {
-		t.Skip("needs a test")
-	}
-	f, err := gguf.Open(check.Data(tt, "models", "smollm2-135m-instruct") + "/SmolLM2-135M-Instruct.Q4_1.gguf")
+	f, err := gguf.Open(check.Data(t, "models", "smollm2-135m-instruct") + "/SmolLM2-135M-Instruct.Q4_1.gguf")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fromFile(t, f)
-}
-
-func fromFile(t testing.TB, f *gguf.File) Tokenizer {
-	t.Helper()
 	get := func(key string) gguf.Value { kv, _ := f.GetKeyValue("tokenizer.ggml." + key); return kv.Value }
 	v := GGUF{Model: get("model").String(), Pre: get("pre").String(), Tokens: get("tokens").Strings(), Merges: get("merges").Strings()}
 	for _, k := range get("token_type").Int64s() {

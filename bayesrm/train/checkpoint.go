@@ -29,19 +29,26 @@ func (o *Options) fingerprint(sizes []int, total int) string {
 	return s
 }
 
-// save writes the state of a run after len(log.Loss) steps.
+// state lists what a run changes, by name.
+func state(params [][]float32, opt *optim.AdamW) map[string][]float32 {
+	all := map[string][]float32{}
+	for i, p := range params {
+		all[fmt.Sprint("weight.", i)], all[fmt.Sprint("m.", i)], all[fmt.Sprint("v.", i)] = p, opt.M[i], opt.V[i]
+	}
+	return all
+}
+
+// save writes the state of a run after len(c.Loss) steps.
 func (c checkpoint) save(path string, params [][]float32, opt *optim.AdamW) error {
-	state, err := json.Marshal(c)
+	b, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("train: checkpoint: %w", err)
 	}
 	ts := map[string]safetensors.Tensor{}
-	for i, p := range params {
-		for kind, x := range map[string][]float32{"weight": p, "m": opt.M[i], "v": opt.V[i]} {
-			ts[fmt.Sprintf("%s.%d", kind, i)] = safetensors.Tensor{Shape: []int{len(x)}, Data: x}
-		}
+	for name, x := range state(params, opt) {
+		ts[name] = safetensors.Tensor{Shape: []int{len(x)}, Data: x}
 	}
-	return safetensors.Write(path, ts, map[string]string{"train": string(state)})
+	return safetensors.Write(path, ts, map[string]string{"train": string(b)})
 }
 
 // restore reads the state of a run, if there is one, and returns its losses.
@@ -61,21 +68,16 @@ func (c checkpoint) restore(path string, params [][]float32, opt *optim.AdamW) (
 	if old.Version != checkpointVersion || old.Run != c.Run {
 		return nil, fmt.Errorf("train: checkpoint %s belongs to another run; remove it to start anew\n  it was: version %d, %s\n  now:    version %d, %s", path, old.Version, old.Run, checkpointVersion, c.Run)
 	}
-	state := map[string][]float32{}
-	for i, p := range params {
-		for kind, x := range map[string][]float32{"weight": p, "m": opt.M[i], "v": opt.V[i]} {
-			name := fmt.Sprintf("%s.%d", kind, i)
-			t, _, err := f.Tensor(name)
-			if err != nil || len(t.Data) != len(x) {
-				return nil, fmt.Errorf("train: checkpoint %s: tensor %s has %d elements, want %d: %w", path, name, len(t.Data), len(x), err)
-			}
-			state[name] = t.Data
+	now, was := state(params, opt), map[string][]float32{}
+	for name, x := range now {
+		t, _, err := f.Tensor(name)
+		if err != nil || len(t.Data) != len(x) {
+			return nil, fmt.Errorf("train: checkpoint %s: tensor %s has %d elements, want %d: %w", path, name, len(t.Data), len(x), err)
 		}
+		was[name] = t.Data
 	}
-	for i, p := range params {
-		copy(p, state[fmt.Sprintf("weight.%d", i)])
-		copy(opt.M[i], state[fmt.Sprintf("m.%d", i)])
-		copy(opt.V[i], state[fmt.Sprintf("v.%d", i)])
+	for name, x := range now { // only when all of it is there
+		copy(x, was[name])
 	}
 	opt.Step = len(old.Loss)
 	return old.Loss, nil

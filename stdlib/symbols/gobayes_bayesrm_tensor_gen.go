@@ -30,7 +30,6 @@ func gobayes_bayesrm_tensorTable() map[string]reflect.Value {
 		"MatMulNN":      reflect.ValueOf(p_gobayes_bayesrm_tensor.MatMulNN),
 		"MatMulNT":      reflect.ValueOf(p_gobayes_bayesrm_tensor.MatMulNT),
 		"MatMulTN":      reflect.ValueOf(p_gobayes_bayesrm_tensor.MatMulTN),
-		"NewKV":         reflect.ValueOf(p_gobayes_bayesrm_tensor.NewKV),
 		"Pack":          reflect.ValueOf(p_gobayes_bayesrm_tensor.Pack),
 		"Packed":        reflect.ValueOf((*p_gobayes_bayesrm_tensor.Packed)(nil)),
 		"Parallel":      reflect.ValueOf(p_gobayes_bayesrm_tensor.Parallel),

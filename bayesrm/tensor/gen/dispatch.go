@@ -9,10 +9,13 @@ import (
 // dispatch writes, for each kernel, the function that the package calls: the best one that the processor has, or plain Go.
 func dispatch(sets []*isa) []byte {
 	b := &bytes.Buffer{}
-	fmt.Fprintf(b, "%spackage tensor\n\n", header)
+	fmt.Fprintf(b, "%spackage tensor\n\n// levelVectors are the vectors of the levels with assembly.\nvar levelVectors = map[int]vectors{\n", header)
+	for _, set := range sets {
+		fmt.Fprintf(b, "level%s: {%d, %#v},\n", set.name, set.bytes/4, set.rows)
+	}
+	fmt.Fprintf(b, "}\n\n")
 	for _, e := range elementwiseKernels() {
 		choose(b, sets, e.signature, e.name+"Whole", "is "+e.name+" for n a multiple of the lanes")
-		e.anyLength(b)
 	}
 	for _, c := range columnKernels() {
 		choose(b, sets, c.signature, c.name, "on one vector of columns: "+c.doc)
@@ -25,6 +28,16 @@ func dispatch(sets []*isa) []byte {
 	}
 	for _, f64 := range []bool{false, true} {
 		tile(b, sets, f64)
+	}
+	return b.Bytes()
+}
+
+// lengths writes, for each elementwise kernel, the function that takes any length, the same for every processor.
+func lengths() []byte {
+	b := &bytes.Buffer{}
+	fmt.Fprintf(b, "%spackage tensor\n\n", header)
+	for _, e := range elementwiseKernels() {
+		e.anyLength(b)
 	}
 	return b.Bytes()
 }

@@ -42,6 +42,7 @@ func main() {
 		writeGo(dir, "stubs_"+arch+".go", b.Bytes())
 		writeGo(dir, "dispatch_"+arch+".go", dispatch(sets))
 	}
+	writeGo(dir, "lengths.go", lengths())
 	writeGo(dir, "dispatch_other.go", append([]byte("//go:build !amd64 && !arm64\n\n"), dispatch(nil)...))
 }
 

@@ -221,23 +221,12 @@ func (e *fnEnv) rangeStmt(w *writer, s *ast.RangeStmt, label string) {
 	e.push(&target{label: label, kind: "loop"})
 	defer e.pop()
 	x := e.expr(s.X)
-	if p, ok := under(t).(*types.Pointer); ok {
-		if !hasV {
-			at := under(p.Elem()).(*types.Array)
-			i := l.fresh("i")
-			if e.acts(s.X) {
-				w.f("_ = %s", x)
-			}
-			lb()
-			w.f("for %s := 0; %s < %d; %s++ {", i, i, at.Len(), i)
-			bindTo(w, s.Key, i)
-			e.stmts(w, s.Body.List)
-			w.f("}")
-			return
-		}
-		x = "(*" + x + ")[:]"
+	arr := under(t)
+	p, behind := arr.(*types.Pointer)
+	if behind {
+		arr = under(p.Elem())
 	}
-	if at, ok := under(t).(*types.Array); ok && !hasV {
+	if at, ok := arr.(*types.Array); ok && !hasV {
 		i := l.fresh("i")
 		if e.acts(s.X) {
 			w.f("_ = %s", x)
@@ -248,6 +237,9 @@ func (e *fnEnv) rangeStmt(w *writer, s *ast.RangeStmt, label string) {
 		e.stmts(w, s.Body.List)
 		w.f("}")
 		return
+	}
+	if behind {
+		x = "(*" + x + ")[:]"
 	}
 	rx := l.fresh("rx")
 	w.f("%s := %s", rx, x)
