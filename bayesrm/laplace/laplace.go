@@ -132,7 +132,7 @@ func pairGradients(ctx context.Context, m *reward.Model, pairs *prefs.Pairs, tas
 	D = make([]float32, pairs.Len()*P)
 	diff = make([]float64, pairs.Len())
 	var acts llm.Acts
-	err = reward.Batches(ctx, task, seqs, func(from, to int) error {
+	err = reward.Batches(ctx, task, seqs, false, func(from, to int) error {
 		r, J, err := m.Jacobians(ctx, &acts, seqs[from:to])
 		if err != nil {
 			return err
@@ -438,7 +438,7 @@ func (l *Posterior) question(ctx context.Context, q bayesrm.Question, relative b
 		all = make([]float32, n*P)
 	}
 	var acts llm.Acts
-	err := reward.Batches(withoutProgress(ctx), "score", seqs, func(from, to int) error {
+	err := reward.Batches(withoutProgress(ctx), "score", seqs, false, func(from, to int) error {
 		r, J, err := l.Model.Jacobians(ctx, &acts, seqs[from:to])
 		if err != nil {
 			return err

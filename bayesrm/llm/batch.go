@@ -38,7 +38,7 @@ func PackShared(seqs [][]int) (b Batch, last []int) {
 	for i := 0; i < len(seqs); {
 		j, shared := i+1, len(seqs[i])-1
 		for ; j < len(seqs); j++ {
-			n := common(seqs[i][:shared], seqs[j])
+			n := CommonPrefix(seqs[i][:shared], seqs[j])
 			if n == len(seqs[j]) { // each keeps a token of its own
 				n--
 			}
@@ -64,8 +64,8 @@ func PackShared(seqs [][]int) (b Batch, last []int) {
 	return b, last
 }
 
-// common is the length of the prefix that a and b share.
-func common(a, b []int) int {
+// CommonPrefix is the number of tokens that a and b share at their start.
+func CommonPrefix(a, b []int) int {
 	n := min(len(a), len(b))
 	for i := range n {
 		if a[i] != b[i] {
