@@ -29,6 +29,7 @@ import (
 // Engine is one interpreter. It is not safe for concurrent use.
 type Engine struct {
 	interp *interp.Interpreter
+	global *globals
 	used   map[string]bool
 	args   []string // os.Args of the cells
 	trace  trace
@@ -49,14 +50,8 @@ type stopper struct {
 }
 
 func newStopper(i *interp.Interpreter) stopper {
-	field := func(name string) unsafe.Pointer {
-		f := reflect.ValueOf(i).Elem().FieldByName(name)
-		if !f.IsValid() {
-			panic("engine: the interpreter has no field " + name + ": it is of another version than this package was written for")
-		}
-		return f.Addr().UnsafePointer()
-	}
-	s := stopper{mu: (*sync.RWMutex)(field("mutex")), done: (*chan struct{})(field("done")), cancel: (*bool)(field("cancelChan")), run: (*uint64)(field("id"))}
+	at := func(name string) unsafe.Pointer { return field(reflect.ValueOf(i).Elem(), name).Addr().UnsafePointer() }
+	s := stopper{mu: (*sync.RWMutex)(at("mutex")), done: (*chan struct{})(at("done")), cancel: (*bool)(at("cancelChan")), run: (*uint64)(at("id"))}
 	s.base = atomic.LoadUint64(s.run)
 	return s
 }
@@ -84,7 +79,7 @@ func New(args []string) *Engine {
 		GoPath: build.Default.GOPATH, Unrestricted: true,
 		Stdin: rt.Stdin, Stdout: rt.Stdout, Stderr: &e.trace,
 	})
-	e.stopper = newStopper(e.interp)
+	e.global, e.stopper = newGlobals(e.interp), newStopper(e.interp)
 	return e
 }
 
@@ -121,7 +116,7 @@ func (e *Engine) Load(imports []string, source string) (err error) {
 			return err
 		}
 	}
-	if _, err := e.interp.Eval(source); err != nil {
+	if err := e.eval(source); err != nil {
 		var p interp.Panic
 		if errors.As(err, &p) {
 			return fmt.Errorf("engine: the interpreter failed on this cell: %v", p.Value)
@@ -129,6 +124,16 @@ func (e *Engine) Load(imports []string, source string) (err error) {
 		return fmt.Errorf("engine: the interpreter refused this cell: %w", err)
 	}
 	return nil
+}
+
+func (e *Engine) eval(source string) error {
+	program, err := e.interp.Compile(source)
+	if err != nil || program == nil {
+		return err
+	}
+	e.global.fill()
+	_, err = e.interp.Execute(program)
+	return err
 }
 
 // maxWait is how long a cell waits for an interrupted one that is inside a compiled call. Code that has not come back
@@ -195,7 +200,7 @@ func (e *Engine) Run(ctx context.Context, cell int, fn string) error {
 				err = interp.Panic{Value: r}
 			}
 		}()
-		_, err = e.interp.Eval(fn + "()")
+		err = e.eval(fn + "()")
 	}()
 	deep := make(chan struct{})
 	watch := time.AfterFunc(stackLook, func() { watchStack(ended, deep) })

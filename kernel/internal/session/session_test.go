@@ -28,19 +28,23 @@ func (h *host) Show(_ int, vs []rt.Shown) {
 	for _, v := range vs {
 		ss = append(ss, fmt.Sprintf("%+v", v.Value))
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.shown = strings.Join(ss, ", ")
 }
 func (h *host) Publish(int, rt.Display)     {}
 func (h *host) Clear(int, bool)             {}
 func (h *host) GoroutinePanic(_ int, v any) { h.mu.Lock(); defer h.mu.Unlock(); h.panic = v }
 func (h *host) Stdin(int) io.Reader         { return strings.NewReader("") }
-func (h *host) Context(int) context.Context { return h.ctx }
+func (h *host) Context(int) context.Context { h.mu.Lock(); defer h.mu.Unlock(); return h.ctx }
+
+// cells counts the cells of all tests: their code speaks to package rt, which knows cells by number alone.
+var cells int
 
 // notebook runs cells one after the other.
 type notebook struct {
 	s *Session
 	h *host
-	n int
 }
 
 func newNotebook() *notebook {
@@ -50,17 +54,20 @@ func newNotebook() *notebook {
 }
 
 func (b *notebook) run(src string, limit time.Duration) (string, error) {
-	b.n++
-	b.h.shown = ""
-	r, err := b.s.Prepare(b.n, src)
+	cells++
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	b.h.mu.Lock()
+	b.h.shown, b.h.ctx = "", ctx
+	b.h.mu.Unlock()
+	r, err := b.s.Prepare(cells, src)
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	b.h.ctx = ctx
-	rt.Start(b.n)
+	rt.Start(cells)
 	err = b.s.Run(ctx, r)
+	b.h.mu.Lock()
+	defer b.h.mu.Unlock()
 	return b.h.shown, err
 }
 

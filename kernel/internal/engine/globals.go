@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"reflect"
+
+	"github.com/traefik/yaegi/interp"
+)
+
+// globals are the parts of the interpreter that hold what cells declare at top level. The interpreter itself moves the
+// frame to a larger array at each evaluation, under the feet of the goroutines that cells left running: what they read
+// then is a data race, and what they write may be lost. Here the frame has room from the start and grows in place.
+type globals struct {
+	data  reflect.Value // []reflect.Value: the frame
+	types reflect.Value // []reflect.Type: the type of each slot of the frame
+	roots reflect.Value // the syntax tree of each evaluation
+	scope func() (names, children reflect.Value)
+	used  int // slots of the frame that have a value
+}
+
+// frameRoom is how many slots the frame has at first. A cell takes about four.
+const frameRoom = 1 << 16
+
+func newGlobals(i *interp.Interpreter) *globals {
+	root := reflect.ValueOf(i).Elem()
+	scopes := field(root, "scopes")
+	g := &globals{
+		data:  field(field(root, "frame").Elem(), "data"),
+		types: field(field(root, "universe").Elem(), "types"),
+		roots: field(root, "roots"),
+		scope: func() (names, children reflect.Value) {
+			main := scopes.MapIndex(reflect.ValueOf("main"))
+			if !main.IsValid() {
+				return names, children
+			}
+			return field(main.Elem(), "sym"), field(main.Elem(), "child")
+		},
+	}
+	g.used = g.data.Len()
+	g.grow(frameRoom)
+	return g
+}
+
+// field is the field of an addressable struct of the interpreter, readable and writable.
+func field(v reflect.Value, name string) reflect.Value {
+	f := v.FieldByName(name)
+	if !f.IsValid() {
+		panic("engine: the interpreter has no field " + name + ": it is of another version than this package was written for")
+	}
+	return reflect.NewAt(f.Type(), f.Addr().UnsafePointer()).Elem()
+}
+
+// grow moves the frame to an array of n slots.
+func (g *globals) grow(n int) {
+	data := make([]reflect.Value, n)
+	copy(data, g.data.Interface().([]reflect.Value))
+	g.data.Set(reflect.ValueOf(data))
+}
+
+// fill gives the slots that a compilation added their zero values, before the code runs.
+func (g *globals) fill() {
+	types := g.types.Interface().([]reflect.Type)
+	if len(types) > g.data.Len() {
+		g.grow(2 * len(types))
+	}
+	data := g.data.Interface().([]reflect.Value)
+	for ; g.used < len(types); g.used++ {
+		data[g.used] = reflect.New(types[g.used]).Elem()
+	}
+}
