@@ -1,11 +1,12 @@
-// Package laplace fits a Gaussian posterior over the LoRA weights of a reward model (paper eqs. 6–17), exactly: the
-// generalised Gauss-Newton matrix of all LoRA weights, by way of its dual.
+// Package laplace fits a Gaussian posterior over the LoRA weights of a reward model (paper eqs. 6–17).
 //
 // With d_n the gradient of r(chosen) − r(rejected) of pair n, p_n = σ of that difference, D [N, P] the rows d_n and
-// W = diag(p(1−p)), the posterior precision is DᵀWD + δI. Nothing of size P×P is formed: with
-// M = I + W^½DDᵀW^½/δ = LLᵀ [N, N],
+// W = diag(p(1−p)), the posterior precision is H + δI with the Gauss-Newton matrix H = DᵀWD. Exact uses all of it, of any
+// number of weights, by way of the pairs: with M = I + W^½DDᵀW^½/δ = LLᵀ [N, N],
 //
 //	Λ(j) = (‖j‖² − ‖L⁻¹W^½Dj‖²/δ)/δ,   log det = P·log δ + log det M.
+//
+// Every other curvature is an approximation of H whose eigenvectors are known; Compare holds it against the exact one.
 package laplace
 
 import (
@@ -13,13 +14,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 
-	"gobayes/bayesrm"
 	"gobayes/bayesrm/linalg"
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/nn"
 	"gobayes/bayesrm/prefs"
-	"gobayes/bayesrm/progress"
 	"gobayes/bayesrm/reward"
 	"gobayes/bayesrm/tensor"
 
@@ -29,29 +30,54 @@ import (
 // Curvature is the structure of the posterior's precision.
 type Curvature int
 
-// The curvatures. Auto is Exact.
+// The curvatures (METHODS §4.2, 4.4). Auto is Exact up to 4,000 pairs and EKFAC beyond.
 const (
-	Auto  Curvature = iota
-	Exact           // the true Gauss-Newton matrix of all LoRA weights, in dual form
+	Auto            Curvature = iota
+	Exact                     // the true Gauss-Newton matrix, by way of the pairs: memory 8·N·P bytes
+	Full                      // the same matrix, by way of the weights: for few weights
+	EKFAC                     // the eigenvectors of Kron with the exact second moments of the pairs' gradients in them
+	Kron                      // Kronecker factors of each LoRA matrix, a row per token ("expand"; inputs averaged over tokens)
+	KronReduce                // the same, a row per text: summed gradients, averaged inputs
+	KronLaplaceLoRA           // Kron with inputs averaged over pairs instead of tokens, as laplace-lora scales them
+	Diag                      // the diagonal
 )
+
+var curvatureNames = []string{"auto", "exact", "full", "ekfac", "kron", "kron-reduce", "kron-laplace-lora", "diag"}
 
 // String is the curvature's name.
 func (c Curvature) String() string {
-	if c == Exact {
-		return "exact"
+	if c < 0 || int(c) >= len(curvatureNames) {
+		return fmt.Sprintf("Curvature(%d)", int(c))
 	}
-	return "auto"
+	return curvatureNames[c]
 }
+
+// Subset is a part of the weights that the posterior is over; the others count as known.
+type Subset struct {
+	head    bool
+	indices []int
+}
+
+// LastLayer is the weights of the reward head.
+func LastLayer() *Subset { return &Subset{head: true} }
+
+// Subnetwork is the LoRA weights with these indices, in the order of reward.Model.Theta.
+func Subnetwork(indices []int) *Subset { return &Subset{indices: slices.Clone(indices)} }
 
 // Options configure Fit. A nil *Options, and every zero field, mean the default.
 type Options struct {
-	// PriorPrecision δ of the Gaussian prior N(0, I/δ) on the LoRA weights, in 1/weight². Default 1. Higher is more certain.
+	// PriorPrecision δ of the Gaussian prior on the weights, in 1/weight². Default 1. Higher is more certain.
 	PriorPrecision float64
+	// PriorAtInitial puts the prior's mean at the weights before training instead of 0. Only the evidence sees it: A starts
+	// at random with a norm that says nothing about the data (METHODS §4.6).
+	PriorAtInitial bool
 	// Curvature of the posterior. Default Auto.
 	Curvature Curvature
+	// Weights that the posterior is over. Default all LoRA weights.
+	Weights *Subset
 }
 
-// Posterior is a reward model with a Gaussian over its LoRA weights. The head is fixed.
+// Posterior is a reward model with a Gaussian over its weights.
 type Posterior struct {
 	Model          *reward.Model
 	Curvature      Curvature
@@ -59,23 +85,41 @@ type Posterior struct {
 	Pairs          int     // N
 	Weights        int     // P
 	LogLikelihood  float64 // Σ log p_n at the trained weights
-	ThetaNorm2     float64 // ‖θ‖²
+	ThetaNorm2     float64 // ‖θ − μ‖², from the prior's mean μ
 	Informative    float64 // Σ p_n(1−p_n): how many pairs still carry curvature, times ¼ at most
 	LogEvidence    float64 // Laplace's approximation at δ (METHODS §4.6)
 	NullEvidence   float64 // log evidence of a model that knows nothing: −N log 2
 	Gamma          float64 // effective number of parameters, Σ λ/(λ+δ)
 
-	sw     []float64     // √(p(1−p)) [N]
-	d      []float32     // D [N, P]
-	kernel *mat.SymDense // W^½DDᵀW^½ [N, N]
-	proj   []float32     // L⁻¹W^½D [N, P]
+	subset *Subset
+	h      structure
+	post   gaussian
 }
 
 // ErrSeparable is the error of pairs that the model separates so well that no curvature is left.
 var ErrSeparable = errors.New("no pair carries curvature")
 
+// The sizes up to which a curvature is offered.
+const (
+	maxExactPairs  = 4000
+	maxFullWeights = 8192
+)
+
 // Fit computes the posterior of a trained model on the pairs that it was trained on.
 func Fit(ctx context.Context, m *reward.Model, pairs *prefs.Pairs, opts *Options) (*Posterior, error) {
+	seqs, err := m.EncodePairs(pairs)
+	if err != nil {
+		return nil, fmt.Errorf("laplace: fit: %w", err)
+	}
+	l, err := fit(ctx, m, seqs, opts)
+	if err != nil {
+		return nil, fmt.Errorf("laplace: fit: %w", err)
+	}
+	return l, nil
+}
+
+// fit is Fit on token sequences, chosen and rejected in turn.
+func fit(ctx context.Context, m *reward.Model, seqs [][]int, opts *Options) (*Posterior, error) {
 	o := Options{}
 	if opts != nil {
 		o = *opts
@@ -84,437 +128,232 @@ func Fit(ctx context.Context, m *reward.Model, pairs *prefs.Pairs, opts *Options
 		o.PriorPrecision = 1
 	}
 	if !(o.PriorPrecision > 0) {
-		return nil, fmt.Errorf("laplace: fit: prior precision %v: must be positive", o.PriorPrecision)
+		return nil, fmt.Errorf("prior precision %v: must be positive", o.PriorPrecision)
 	}
-	if pairs.Len() == 0 {
-		return nil, fmt.Errorf("laplace: fit: no pairs")
+	if len(seqs) == 0 {
+		return nil, errors.New("no pairs")
 	}
-	l := &Posterior{Model: m, Curvature: Exact, Pairs: pairs.Len(), Weights: m.NumWeights()}
-	D, diff, err := pairGradients(ctx, m, pairs, "fit Laplace")
+	l := &Posterior{Model: m, Curvature: o.Curvature, Pairs: len(seqs) / 2, subset: o.Weights}
+	theta, err := l.theta(o.PriorAtInitial)
 	if err != nil {
-		return nil, fmt.Errorf("laplace: fit: %w", err)
+		return nil, err
 	}
-	l.sw = make([]float64, l.Pairs)
-	for n, f := range diff {
-		w := nn.Sigmoid(f) * nn.Sigmoid(-f)
-		l.sw[n] = math.Sqrt(w)
-		l.Informative += w
-		l.LogLikelihood += nn.LogSigmoid(f)
-	}
-	if l.Informative < 1e-9*float64(l.Pairs) {
-		return nil, fmt.Errorf("laplace: fit: Σ p(1−p) = %.3g over %d pairs: %w; train for fewer epochs or with weight decay", l.Informative, l.Pairs, ErrSeparable)
-	}
-	l.d = D
-	for _, v := range m.Theta() {
+	l.Weights = len(theta)
+	for _, v := range theta {
 		l.ThetaNorm2 += v * v
 	}
+	if l.Curvature == Auto {
+		l.Curvature = Exact
+		if l.Pairs > maxExactPairs {
+			l.Curvature = EKFAC
+			if l.subset != nil {
+				l.Curvature = Full
+			}
+		}
+	}
+	if l.h, err = l.curvature(ctx, seqs); err != nil {
+		return nil, err
+	}
 	l.NullEvidence = -float64(l.Pairs) * math.Ln2
-	l.kernel = gram(D, l.sw, l.Weights)
-	if err := l.set(o.PriorPrecision); err != nil {
-		return nil, fmt.Errorf("laplace: fit: %w", err)
-	}
-	return l, nil
+	return l, l.set(o.PriorPrecision)
 }
 
-// pairGradients returns D [N, P] and the reward differences [N].
-func pairGradients(ctx context.Context, m *reward.Model, pairs *prefs.Pairs, task string) (D []float32, diff []float64, err error) {
-	P := m.NumWeights()
-	seqs := make([][]int, 0, 2*pairs.Len())
-	for i, p := range pairs.Rows {
-		for _, a := range []string{p.Chosen, p.Rejected} {
-			ids, _, err := m.Encode(p.Prompt, a)
-			if err != nil {
-				return nil, nil, fmt.Errorf("pair %d: %w", i, err)
+// theta is the part of the weights that the posterior is over, from the prior's mean.
+func (l *Posterior) theta(fromInitial bool) ([]float64, error) {
+	theta := l.Model.Theta()
+	if l.subset != nil && l.subset.head {
+		if fromInitial {
+			return nil, errors.New("a prior at the initial weights is for LoRA weights, not for the head")
+		}
+		theta = nil
+		for _, v := range l.Model.Head {
+			theta = append(theta, float64(v))
+		}
+		return theta, nil
+	}
+	if fromInitial {
+		initial, err := l.Model.Initial()
+		if err != nil {
+			return nil, err
+		}
+		for i, v := range initial {
+			theta[i] -= v
+		}
+	}
+	if l.subset == nil {
+		return theta, nil
+	}
+	seen := map[int]bool{}
+	part := make([]float64, len(l.subset.indices))
+	for k, i := range l.subset.indices {
+		if i < 0 || i >= len(theta) || seen[i] {
+			return nil, fmt.Errorf("weight %d of the subnetwork: indices must be distinct and below %d", i, len(theta))
+		}
+		part[k], seen[i] = theta[i], true
+	}
+	return part, nil
+}
+
+// jacobians returns rewards and their gradients with respect to the posterior's weights [B, P].
+func (l *Posterior) jacobians(ctx context.Context, acts *llm.Acts, seqs [][]int) (r []float64, J []float32, err error) {
+	switch {
+	case l.subset == nil:
+		return l.Model.Jacobians(ctx, acts, seqs)
+	case l.subset.head:
+		return l.Model.Features(ctx, acts, seqs)
+	}
+	r, all, err := l.Model.Jacobians(ctx, acts, seqs)
+	if err != nil {
+		return nil, nil, err
+	}
+	n := l.Model.NumWeights()
+	for b := range seqs {
+		for _, i := range l.subset.indices {
+			J = append(J, all[b*n+i])
+		}
+	}
+	return r, J, nil
+}
+
+// curvature passes over the pairs and returns H, after which the likelihood is known too.
+func (l *Posterior) curvature(ctx context.Context, seqs [][]int) (structure, error) {
+	P := l.Weights
+	var h *spectral
+	switch l.Curvature {
+	case EKFAC, Kron, KronReduce, KronLaplaceLoRA:
+		if l.subset != nil {
+			return nil, fmt.Errorf("curvature %s needs whole weight matrices; use exact, full or diag for a part of the weights", l.Curvature)
+		}
+		fs, err := kronFactors(ctx, l.Model, seqs, l.Curvature)
+		if err != nil {
+			return nil, err
+		}
+		if h, err = kronecker(fs); err != nil {
+			return nil, err
+		}
+	case Diag:
+		h = &spectral{values: make([]float64, P), basis: standard{}}
+	case Full:
+		if P > maxFullWeights {
+			return nil, fmt.Errorf("curvature full of %d weights: at most %d; exact gives the same posterior", P, maxFullWeights)
+		}
+	case Exact:
+	default:
+		return nil, fmt.Errorf("curvature %v is unknown", l.Curvature)
+	}
+
+	var D []float32
+	var sw []float64
+	var H *mat.SymDense
+	if l.Curvature == Exact {
+		D = make([]float32, 0, l.Pairs*P)
+	}
+	if l.Curvature == Full {
+		H = mat.NewSymDense(P, nil)
+	}
+	if l.Curvature == EKFAC {
+		clear(h.values) // Σ p(1−p)(Uᵀd)² instead
+	}
+	err := l.pairGradients(ctx, "fit Laplace", seqs, func(diff []float64, d []float32) {
+		from := len(sw)
+		for _, f := range diff {
+			w := nn.Sigmoid(f) * nn.Sigmoid(-f)
+			sw = append(sw, math.Sqrt(w))
+			l.Informative += w
+			l.LogLikelihood += nn.LogSigmoid(f)
+		}
+		n := len(diff)
+		switch l.Curvature {
+		case Exact:
+			D = append(D, d...)
+		case Full:
+			b := mat.NewDense(n, P, nil)
+			widen(b, d, sw[from:], 0)
+			linalg.AddGram(H, mat.DenseCopyOf(b.T()))
+		case EKFAC, Diag:
+			T := h.basis.rotate(d, n)
+			for i := range n {
+				w := sw[from+i] * sw[from+i]
+				for p, t := range T[i*P : (i+1)*P] {
+					h.values[p] += w * float64(t) * float64(t)
+				}
 			}
-			seqs = append(seqs, ids)
 		}
-	}
-	D = make([]float32, pairs.Len()*P)
-	diff = make([]float64, pairs.Len())
-	var acts llm.Acts
-	err = reward.Batches(ctx, task, seqs, false, func(from, to int) error {
-		r, J, err := m.Jacobians(ctx, &acts, seqs[from:to])
-		if err != nil {
-			return err
-		}
-		for i := from; i < to; i++ {
-			sign := 1 - 2*(i%2) // chosen rows add, rejected rows subtract
-			tensor.Axpy(D[i/2*P:(i/2+1)*P], float32(sign), J[(i-from)*P:(i-from+1)*P])
-			diff[i/2] += float64(sign) * r[i-from]
-		}
-		return nil
-	})
-	return D, diff, err
-}
-
-// gram returns W^½DDᵀW^½ in float64.
-func gram(D []float32, sw []float64, P int) *mat.SymDense {
-	N := len(sw)
-	const block = 512 // columns of D that are widened at a time
-	k := mat.NewSymDense(N, nil)
-	part := mat.NewDense(N, min(block, P), nil)
-	for c := 0; c < P; c += block {
-		w := min(block, P-c)
-		b := part.Slice(0, N, 0, w).(*mat.Dense)
-		for n := range N {
-			row := b.RawRowView(n)
-			for i, v := range D[n*P+c : n*P+c+w] {
-				row[i] = float64(v) * sw[n]
-			}
-		}
-		linalg.AddGram(k, b)
-	}
-	return k
-}
-
-// factor returns the Cholesky factor L of M = I + kernel/δ.
-func (l *Posterior) factor(delta float64) (*mat.TriDense, error) {
-	N := l.Pairs
-	m := mat.NewSymDense(N, nil)
-	for i := range N {
-		for j := i; j < N; j++ {
-			m.SetSym(i, j, l.kernel.At(i, j)/delta)
-		}
-		m.SetSym(i, i, m.At(i, i)+1)
-	}
-	L, err := linalg.Cholesky(m)
-	if err != nil {
-		return nil, fmt.Errorf("I + W^½DDᵀW^½/δ at δ = %g: the gradients hold infinities or NaN: %w", delta, err)
-	}
-	return L, nil
-}
-
-// evidence is log p(pairs|θ) − ½[log det(H + δI) − P log δ + δ‖θ‖²].
-func (l *Posterior) evidence(L *mat.TriDense, delta float64) float64 {
-	var half float64 // of log det M
-	for i := range l.Pairs {
-		half += math.Log(L.At(i, i))
-	}
-	return l.LogLikelihood - half - 0.5*delta*l.ThetaNorm2
-}
-
-// set makes δ the prior precision.
-func (l *Posterior) set(delta float64) error {
-	L, err := l.factor(delta)
-	if err != nil {
-		return err
-	}
-	l.PriorPrecision = delta
-	l.LogEvidence = l.evidence(L, delta)
-	inv := mat.NewDense(l.Pairs, l.Pairs, nil)
-	for i := range l.Pairs {
-		inv.Set(i, i, 1)
-	}
-	linalg.SolveLower(L, inv, false)
-	norm := mat.Norm(inv, 2)
-	l.Gamma = float64(l.Pairs) - norm*norm // tr M⁻¹ = ‖L⁻¹‖²
-	l.proj = l.project(L)
-	return nil
-}
-
-// project returns L⁻¹W^½D [N, P].
-func (l *Posterior) project(L *mat.TriDense) []float32 {
-	N, P := l.Pairs, l.Weights
-	const block = 1024 // columns at a time, independent of each other
-	out := make([]float32, N*P)
-	for from := 0; from < P; from += block {
-		w := min(block, P-from)
-		b := mat.NewDense(N, w, nil)
-		for n := range N {
-			row := b.RawRowView(n)
-			for i, v := range l.d[n*P+from : n*P+from+w] {
-				row[i] = float64(v) * l.sw[n]
-			}
-		}
-		linalg.SolveLower(L, b, false)
-		for n := range N {
-			for i, v := range b.RawRowView(n) {
-				out[n*P+from+i] = float32(v)
-			}
-		}
-	}
-	return out
-}
-
-// TuneOptions configure TunePrior. A nil *TuneOptions means the evidence.
-type TuneOptions struct {
-	// HeldOut pairs: δ maximises their likelihood, with the probability of a pair averaged over the posterior (probit
-	// approximation). Default nil: δ maximises the evidence, as the paper does.
-	HeldOut *prefs.Pairs
-}
-
-// The range in which δ is searched, in 1/weight².
-const (
-	minDelta = 1e-4
-	maxDelta = 1e6
-)
-
-// TunePrior returns the posterior with the best prior precision δ. The trained weights and the curvature stay.
-func (l *Posterior) TunePrior(ctx context.Context, opts *TuneOptions) (*Posterior, error) {
-	objective := func(delta float64) (float64, error) {
-		L, err := l.factor(delta)
-		if err != nil {
-			return 0, err
-		}
-		return l.evidence(L, delta), nil
-	}
-	if opts != nil && opts.HeldOut != nil {
-		held, diff, err := pairGradients(ctx, l.Model, opts.HeldOut, "gradients of held-out pairs")
-		if err != nil {
-			return nil, fmt.Errorf("laplace: tune prior: %w", err)
-		}
-		u, norm := l.against(held, len(diff))
-		objective = func(delta float64) (float64, error) { return l.heldOut(u, norm, diff, delta) }
-	}
-	best, err := golden(ctx, math.Log(minDelta), math.Log(maxDelta), objective)
-	if err != nil {
-		return nil, fmt.Errorf("laplace: tune prior: %w", err)
-	}
-	t := *l
-	if err := t.set(math.Exp(best)); err != nil {
-		return nil, fmt.Errorf("laplace: tune prior: %w", err)
-	}
-	return &t, nil
-}
-
-// against returns W^½D·hᵀ [N, n] and ‖h‖² [n] for the rows h of held [n, P].
-func (l *Posterior) against(held []float32, n int) (u *mat.Dense, norm []float64) {
-	N, P := l.Pairs, l.Weights
-	y := make([]float32, N*n)
-	tensor.MatMulNT(y, l.d, held, N, n, P, false)
-	u = mat.NewDense(N, n, nil)
-	for i := range N {
-		for j := range n {
-			u.Set(i, j, float64(y[i*n+j])*l.sw[i])
-		}
-	}
-	norm = make([]float64, n)
-	for j := range n {
-		norm[j] = square(held[j*P : (j+1)*P])
-	}
-	return u, norm
-}
-
-func square(x []float32) float64 {
-	var s float64
-	for _, v := range x {
-		s += float64(v) * float64(v)
-	}
-	return s
-}
-
-// heldOut is the mean log probability of held-out pairs under the posterior at δ.
-func (l *Posterior) heldOut(u *mat.Dense, norm, diff []float64, delta float64) (float64, error) {
-	L, err := l.factor(delta)
-	if err != nil {
-		return 0, err
-	}
-	v := mat.DenseCopyOf(u)
-	linalg.SolveLower(L, v, false)
-	var s float64
-	for j, f := range diff {
-		var vv float64
-		for i := range l.Pairs {
-			vv += v.At(i, j) * v.At(i, j)
-		}
-		s += nn.LogSigmoid(f / math.Sqrt(1+math.Pi/8*math.Max(0, (norm[j]-vv/delta)/delta)))
-	}
-	return s / float64(len(diff)), nil
-}
-
-// golden maximises f(exp x) over x by golden-section search.
-func golden(ctx context.Context, a, b float64, f func(delta float64) (float64, error)) (float64, error) {
-	const (
-		ratio = 0.6180339887498949
-		steps = 40 // the interval shrinks to 1e-7 of log δ
-	)
-	x1, x2 := b-ratio*(b-a), a+ratio*(b-a)
-	f1, err := f(math.Exp(x1))
-	if err != nil {
-		return 0, err
-	}
-	f2, err := f(math.Exp(x2))
-	if err != nil {
-		return 0, err
-	}
-	for i := range steps {
-		if err := ctx.Err(); err != nil {
-			return 0, fmt.Errorf("stopped at step %d of %d: %w", i, steps, err)
-		}
-		if f1 < f2 {
-			a, x1, f1 = x1, x2, f2
-			x2 = a + ratio*(b-a)
-			f2, err = f(math.Exp(x2))
-		} else {
-			b, x2, f2 = x2, x1, f1
-			x1 = b - ratio*(b-a)
-			f1, err = f(math.Exp(x1))
-		}
-		if err != nil {
-			return 0, err
-		}
-		progress.Report(ctx, progress.Event{Task: "tune prior precision", Done: i + 1, Total: steps, Note: fmt.Sprintf("δ %.3g", math.Exp((a+b)/2))})
-	}
-	return (a + b) / 2, nil
-}
-
-// String is δ, the evidence beside that of knowing nothing, and how much the data says.
-func (l *Posterior) String() string {
-	return fmt.Sprintf("Laplace posterior (%s): %d LoRA weights, %d pairs, δ %.4g, log evidence %.1f (knowing nothing: %.1f), γ %.1f, Σp(1−p) %.1f",
-		l.Curvature, l.Weights, l.Pairs, l.PriorPrecision, l.LogEvidence, l.NullEvidence, l.Gamma, l.Informative)
-}
-
-// variances returns Λ and the prior variance of each gradient row of J [B, P].
-func (l *Posterior) variances(J []float32, B int) (post, prior []float64) {
-	P, N, delta := l.Weights, l.Pairs, l.PriorPrecision
-	v := make([]float32, B*N)
-	tensor.MatMulNT(v, J, l.proj, B, N, P, false)
-	post, prior = make([]float64, B), make([]float64, B)
-	for i := range B {
-		jj := square(J[i*P : (i+1)*P])
-		prior[i] = jj / delta
-		post[i] = math.Max(0, (jj-square(v[i*N:(i+1)*N])/delta)/delta)
-	}
-	return post, prior
-}
-
-// Score returns the belief about each answer to a prompt, by itself: relative variances are NaN.
-func (l *Posterior) Score(ctx context.Context, prompt string, answers []string) ([]bayesrm.Belief, error) {
-	q := bayesrm.Question{ID: prompt, Prompt: prompt}
-	for i, a := range answers {
-		q.Answers = append(q.Answers, bayesrm.Answer{ID: fmt.Sprint(i), Text: a})
-	}
-	bs, err := l.question(ctx, q, false)
-	if err != nil {
-		return nil, fmt.Errorf("laplace: score: %w", err)
-	}
-	return bs, nil
-}
-
-// ScoreOptions configure ScorePool. A nil *ScoreOptions means the default.
-type ScoreOptions struct {
-	// Single leaves out the relative variances, which need every gradient of a prompt in memory at once.
-	Single bool
-}
-
-// ScorePool returns the beliefs about all answers of a pool, in its order, with variances of the single response and
-// relative to the mean over the prompt's answers (METHODS §4.3). Equal answers to a prompt are computed once.
-func (l *Posterior) ScorePool(ctx context.Context, pool *bayesrm.Pool, opts *ScoreOptions) ([]bayesrm.Belief, error) {
-	relative := opts == nil || !opts.Single
-	var out []bayesrm.Belief
-	for i, q := range pool.Questions {
-		bs, err := l.question(ctx, q, relative)
-		if err != nil {
-			return nil, fmt.Errorf("laplace: score pool: prompt %d of %d (%s): %w", i, len(pool.Questions), q.ID, err)
-		}
-		out = append(out, bs...)
-		progress.Report(ctx, progress.Event{Task: "score pool", Done: i + 1, Total: len(pool.Questions)})
-	}
-	return out, nil
-}
-
-// question computes the beliefs about the answers to one prompt.
-func (l *Posterior) question(ctx context.Context, q bayesrm.Question, relative bool) ([]bayesrm.Belief, error) {
-	row := map[string]int{} // text → row among the distinct ones
-	var seqs [][]int
-	var count []float64
-	for _, a := range q.Answers {
-		i, ok := row[a.Text]
-		if !ok {
-			ids, _, err := l.Model.Encode(q.Prompt, a.Text)
-			if err != nil {
-				return nil, fmt.Errorf("answer %s: %w", a.ID, err)
-			}
-			i = len(seqs)
-			row[a.Text] = i
-			seqs, count = append(seqs, ids), append(count, 0)
-		}
-		count[i]++
-	}
-	P, n := l.Weights, len(seqs)
-	bs := make([]bayesrm.Belief, n)
-	var all []float32
-	if relative {
-		all = make([]float32, n*P)
-	}
-	var acts llm.Acts
-	err := reward.Batches(withoutProgress(ctx), "score", seqs, false, func(from, to int) error {
-		r, J, err := l.Model.Jacobians(ctx, &acts, seqs[from:to])
-		if err != nil {
-			return err
-		}
-		post, prior := l.variances(J, to-from)
-		for i := from; i < to; i++ {
-			bs[i] = bayesrm.Belief{Mean: r[i-from], Var: post[i-from], PriorVar: prior[i-from], RelVar: math.NaN(), PriorRelVar: math.NaN()}
-		}
-		if relative {
-			copy(all[from*P:], J)
-		}
-		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	if relative {
-		centre(all, count, P)
-		post, prior := l.variances(all, n)
-		for i := range bs {
-			bs[i].RelVar, bs[i].PriorRelVar = post[i], prior[i]
+	if l.Informative < 1e-9*float64(l.Pairs) {
+		return nil, fmt.Errorf("Σ p(1−p) = %.3g over %d pairs: %w; train for fewer epochs or with weight decay", l.Informative, l.Pairs, ErrSeparable)
+	}
+	switch l.Curvature {
+	case Exact:
+		return newDual(D, sw), nil
+	case Full:
+		values, u, err := eigen(H)
+		if err != nil {
+			return nil, fmt.Errorf("the Gauss-Newton matrix: %w", err)
 		}
+		return &spectral{values, dense{u}}, nil
 	}
-	out := make([]bayesrm.Belief, len(q.Answers))
-	for k, a := range q.Answers {
-		out[k] = bs[row[a.Text]]
-		out[k].ID = a.ID
-	}
-	return out, nil
+	return h, nil
 }
 
-// centre subtracts from the rows of J [n, P] their mean, weighted by count.
-func centre(J []float32, count []float64, P int) {
-	mean := make([]float64, P)
-	var total float64
-	for i, c := range count {
-		total += c
-		for p, v := range J[i*P : (i+1)*P] {
-			mean[p] += c * float64(v)
-		}
-	}
-	for i := range count {
-		for p := range P {
-			J[i*P+p] -= float32(mean[p] / total)
-		}
-	}
-}
-
-// withoutProgress keeps the inner loops of a larger task from drawing bars of their own.
-func withoutProgress(ctx context.Context) context.Context {
-	return progress.WithReporter(ctx, func(progress.Event) {})
-}
-
-// Covariance returns the posterior covariance matrix of the rewards of token sequences [n, n].
-func (l *Posterior) Covariance(ctx context.Context, seqs [][]int) (*mat.SymDense, error) {
+// pairGradients calls f with the reward differences of a batch of pairs [n] and their gradients [n, P], batch by batch.
+func (l *Posterior) pairGradients(ctx context.Context, task string, seqs [][]int, f func(diff []float64, d []float32)) error {
 	var acts llm.Acts
-	_, J, err := l.Model.Jacobians(ctx, &acts, seqs)
-	if err != nil {
-		return nil, fmt.Errorf("laplace: covariance: %w", err)
-	}
-	n, P, N, delta := len(seqs), l.Weights, l.Pairs, l.PriorPrecision
-	v := make([]float32, n*N)
-	tensor.MatMulNT(v, J, l.proj, n, N, P, false)
-	out := mat.NewSymDense(n, nil)
-	for i := range n {
-		for j := i; j < n; j++ {
-			out.SetSym(i, j, (dot64(J[i*P:(i+1)*P], J[j*P:(j+1)*P])-dot64(v[i*N:(i+1)*N], v[j*N:(j+1)*N])/delta)/delta)
+	return reward.Batches(ctx, task, pairwise(seqs), false, func(from, to int) error {
+		r, J, err := l.jacobians(ctx, &acts, seqs[2*from:2*to])
+		if err != nil {
+			return err
 		}
-	}
-	return out, nil
+		n, P := to-from, l.Weights
+		diff := make([]float64, n)
+		for i := range n {
+			diff[i] = r[2*i] - r[2*i+1]
+			if math.IsNaN(diff[i]) || math.IsInf(diff[i], 0) {
+				return fmt.Errorf("pair %d: the rewards are %v and %v; the training diverged", from+i, r[2*i], r[2*i+1])
+			}
+			row := J[i*P : (i+1)*P] // behind what is still to be read
+			copy(row, J[2*i*P:(2*i+1)*P])
+			tensor.Axpy(row, -1, J[(2*i+1)*P:(2*i+2)*P])
+		}
+		f(diff, J[:n*P])
+		return nil
+	})
 }
 
-func dot64(a, b []float32) float64 {
-	var s float64
-	for i, x := range a {
-		s += float64(x) * float64(b[i])
+// evidence is log p(pairs|θ) − ½[log det(H + δI) − P log δ + δ‖θ − μ‖²].
+func (l *Posterior) evidence(delta float64) (float64, error) {
+	logDet, err := l.h.logDet(delta)
+	if err != nil {
+		return 0, err
 	}
-	return s
+	return l.LogLikelihood - 0.5*(logDet+delta*l.ThetaNorm2), nil
 }
+
+// set makes δ the prior precision.
+func (l *Posterior) set(delta float64) (err error) {
+	l.PriorPrecision = delta
+	if l.LogEvidence, err = l.evidence(delta); err != nil {
+		return err
+	}
+	if l.Gamma, err = l.h.gamma(delta); err != nil {
+		return err
+	}
+	l.post, err = l.h.at(delta)
+	return err
+}
+
+// String is δ, the evidence beside that of knowing nothing, and how much the data says.
+func (l *Posterior) String() string {
+	what := "LoRA weights"
+	if l.subset != nil && l.subset.head {
+		what = "weights of the head"
+	}
+	return fmt.Sprintf("Laplace posterior (%s): %d %s, %d pairs, δ %.4g, log evidence %.1f (knowing nothing: %.1f), γ %.1f, Σp(1−p) %.1f",
+		l.Curvature, l.Weights, what, l.Pairs, l.PriorPrecision, l.LogEvidence, l.NullEvidence, l.Gamma, l.Informative)
+}
+
+// Sample draws a vector of the posterior's weights, as a difference from the trained ones [P].
+func (l *Posterior) Sample(rng *rand.Rand) []float64 { return l.post.sample(rng) }

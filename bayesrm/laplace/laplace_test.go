@@ -12,7 +12,6 @@ import (
 	"gobayes/bayesrm/nn"
 	"gobayes/bayesrm/reward"
 	"gobayes/bayesrm/safetensors"
-	"gobayes/bayesrm/tensor"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -40,13 +39,15 @@ func linear(t *testing.T, d [][2]float64, delta float64) (*Posterior, [2]float64
 		w[1] += (h[0]*g[1] - h[1]*g[0]) / det
 	}
 	l := &Posterior{Pairs: len(d), Weights: 2, ThetaNorm2: w[0]*w[0] + w[1]*w[1]}
+	var sw []float64
+	var D []float32
 	for _, x := range d {
 		f := w[0]*x[0] + w[1]*x[1]
-		l.sw = append(l.sw, math.Sqrt(nn.Sigmoid(f)*nn.Sigmoid(-f)))
-		l.d = append(l.d, float32(x[0]), float32(x[1]))
+		sw = append(sw, math.Sqrt(nn.Sigmoid(f)*nn.Sigmoid(-f)))
+		D = append(D, float32(x[0]), float32(x[1]))
 		l.LogLikelihood += nn.LogSigmoid(f)
 	}
-	l.kernel = gram(l.d, l.sw, 2)
+	l.h = newDual(D, sw)
 	if err := l.set(delta); err != nil {
 		t.Fatal(err)
 	}
@@ -75,8 +76,7 @@ func TestLinearBradleyTerry(t *testing.T) {
 // TestOffset: pairs never identify a shift that both answers share; it keeps its prior variance (METHODS §10.6b).
 func TestOffset(t *testing.T) {
 	// θ = (w1, w2, b) at 0: the pairs differ in the first feature alone
-	l := &Posterior{Pairs: 2, Weights: 3, sw: []float64{.5, .5}, d: []float32{1, 0, 0, 1, 0, 0}}
-	l.kernel = gram(l.d, l.sw, 3)
+	l := &Posterior{Pairs: 2, Weights: 3, h: newDual([]float32{1, 0, 0, 1, 0, 0}, []float64{.5, .5})}
 	if err := l.set(1); err != nil {
 		t.Fatal(err)
 	}
@@ -94,10 +94,8 @@ func TestCentre(t *testing.T) {
 	check.Close(t, "equal rows", same, []float32{0, 0, 0, 0}, 0, 0)
 }
 
-// TestGoldenDual compares kernels, evidence, δ*, variances and covariances with an explicit float64 computation on the
-// gradients of transformers and PEFT (golden/README.md): 9,216 LoRA weights, 48 pairs.
-func TestGoldenDual(t *testing.T) {
-	dir := check.Data(t, "golden", "laplace_dual")
+func goldenModel(t *testing.T, dir string) *reward.Model {
+	t.Helper()
 	base, err := llm.Load(context.Background(), dir+"/base")
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +104,21 @@ func TestGoldenDual(t *testing.T) {
 	if m.Head, err = m.Base.LoadAdapter(dir + "/adapter"); err != nil {
 		t.Fatal(err)
 	}
+	return m
+}
+
+func flat(pairs [][2][]int) (seqs [][]int) {
+	for _, p := range pairs {
+		seqs = append(seqs, p[0], p[1])
+	}
+	return seqs
+}
+
+// TestGoldenDual compares kernels, evidence, δ*, variances and covariances with an explicit float64 computation on the
+// gradients of transformers and PEFT (golden/README.md): 9,216 LoRA weights, 48 pairs.
+func TestGoldenDual(t *testing.T) {
+	dir := check.Data(t, "golden", "laplace_dual")
+	m := goldenModel(t, dir)
 	b, err := os.ReadFile(dir + "/golden.json")
 	if err != nil {
 		t.Fatal(err)
@@ -113,9 +126,6 @@ func TestGoldenDual(t *testing.T) {
 	var g struct {
 		LogLikelihood float64    `json:"log_likelihood"`
 		Theta2        float64    `json:"theta_norm_squared"`
-		Chosen        []float64  `json:"reward_chosen"`
-		Rejected      []float64  `json:"reward_rejected"`
-		Test          []float64  `json:"reward_test"`
 		Pairs         [][2][]int `json:"pairs_tokens"`
 		TestTokens    [][]int    `json:"test_tokens"`
 		Dual          struct {
@@ -130,27 +140,12 @@ func TestGoldenDual(t *testing.T) {
 	if err := json.Unmarshal(b, &g); err != nil {
 		t.Fatal(err)
 	}
-	P := m.NumWeights()
-	l := &Posterior{Model: m, Pairs: len(g.Pairs), Weights: P}
-	var acts llm.Acts
-	for n, p := range g.Pairs {
-		r, J, err := m.Jacobians(t.Context(), &acts, p[:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		check.Close(t, "rewards", r, []float64{g.Chosen[n], g.Rejected[n]}, 2e-5, 0)
-		tensor.Axpy(J[:P], -1, J[P:])
-		l.d = append(l.d, J[:P]...)
-		f := r[0] - r[1]
-		l.sw = append(l.sw, math.Sqrt(nn.Sigmoid(f)*nn.Sigmoid(-f)))
-		l.LogLikelihood += nn.LogSigmoid(f)
-	}
-	for _, v := range m.Theta() {
-		l.ThetaNorm2 += v * v
+	l, err := fit(t.Context(), m, flat(g.Pairs), nil)
+	if err != nil {
+		t.Fatal(err)
 	}
 	check.Close(t, "log-likelihood", []float64{l.LogLikelihood}, []float64{g.LogLikelihood}, 0, 1e-5)
 	check.Close(t, "‖θ‖²", []float64{l.ThetaNorm2}, []float64{g.Theta2}, 0, 1e-9)
-	l.kernel = gram(l.d, l.sw, P)
 	ts, err := safetensors.Read(dir + "/golden.safetensors")
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +153,7 @@ func TestGoldenDual(t *testing.T) {
 	var k []float32
 	for i := range l.Pairs {
 		for j := range l.Pairs {
-			k = append(k, float32(l.kernel.At(i, j)))
+			k = append(k, float32(l.h.(*dual).kernel.At(i, j)))
 		}
 	}
 	check.Norm(t, "kernel", k, ts["kernel_weighted_pairs"].Data, 1e-5)
@@ -173,6 +168,7 @@ func TestGoldenDual(t *testing.T) {
 		// float32 gradients: 1e-5
 		check.Close(t, "evidence at "+s, []float64{l.LogEvidence}, []float64{want}, 0, 1e-5)
 	}
+	var acts llm.Acts
 	J := func(seqs [][]int) []float32 {
 		_, J, err := m.Jacobians(t.Context(), &acts, seqs)
 		if err != nil {

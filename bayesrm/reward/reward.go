@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/metrics"
@@ -83,6 +84,7 @@ type Model struct {
 
 	pairs    int
 	headGrad []float32
+	initial  []float64 // θ before training, nil where it is not known
 }
 
 // Train fits a reward model to preference pairs (paper eq. 3) on a copy of base: its own weights stay as they are. When ctx
@@ -99,19 +101,10 @@ func Train(ctx context.Context, base *llm.Model, pairs *prefs.Pairs, opts *Optio
 		return nil, err
 	}
 	t := &trainer{m: m}
-	for i, p := range pairs.Rows {
-		for _, answer := range []string{p.Chosen, p.Rejected} {
-			ids, cut, err := m.Encode(p.Prompt, answer)
-			if err != nil {
-				return nil, fmt.Errorf("reward: train: pair %d: %w", i, err)
-			}
-			m.Texts++
-			if cut {
-				m.Cut++
-			}
-			t.seqs = append(t.seqs, ids)
-		}
+	if t.seqs, m.Cut, err = m.encodePairs(pairs); err != nil {
+		return nil, fmt.Errorf("reward: train: %w", err)
 	}
+	m.Texts = len(t.seqs)
 	m.pairs = pairs.Len()
 	o := m.Options
 	m.Log, err = train.Run(ctx, t, train.Options{Task: "train reward model", Items: pairs.Len(), Batch: o.Batch, Epochs: o.Epochs,
@@ -135,6 +128,7 @@ func newModel(base *llm.Model, opts *Options) (*Model, error) {
 	for i := range m.Head {
 		m.Head[i] = float32(rng.NormFloat64() / math.Sqrt(float64(C+1)))
 	}
+	m.initial = m.Theta()
 	return m, nil
 }
 
@@ -169,6 +163,28 @@ func (m *Model) Encode(prompt, answer string) (ids []int, cut bool, err error) {
 	return ids, cut, nil
 }
 
+// EncodePairs returns the tokens of both texts of each pair, chosen and rejected in turn.
+func (m *Model) EncodePairs(pairs *prefs.Pairs) ([][]int, error) {
+	seqs, _, err := m.encodePairs(pairs)
+	return seqs, err
+}
+
+func (m *Model) encodePairs(pairs *prefs.Pairs) (seqs [][]int, cut int, err error) {
+	for i, p := range pairs.Rows {
+		for _, answer := range []string{p.Chosen, p.Rejected} {
+			ids, long, err := m.Encode(p.Prompt, answer)
+			if err != nil {
+				return nil, 0, fmt.Errorf("pair %d: %w", i, err)
+			}
+			if long {
+				cut++
+			}
+			seqs = append(seqs, ids)
+		}
+	}
+	return seqs, cut, nil
+}
+
 // NumWeights is P, the number of LoRA weights.
 func (m *Model) NumWeights() int {
 	n := 0
@@ -191,14 +207,27 @@ func (m *Model) Theta() []float64 {
 	return th
 }
 
+// Initial returns θ before training [P], in the order of Theta. It is an error for a model that was not trained here.
+func (m *Model) Initial() ([]float64, error) {
+	if m.initial == nil {
+		return nil, fmt.Errorf("reward: the initial weights are not known: the model was not trained by reward.Train")
+	}
+	return m.initial, nil
+}
+
 // rewards reads r off the hidden states of the last tokens.
 func (m *Model) rewards(acts *llm.Acts) []float64 {
 	C := len(m.Head)
 	r := make([]float64, len(acts.Hidden)/C)
 	for i := range r {
-		for c, h := range acts.Hidden[i*C : (i+1)*C] {
-			r[i] += float64(h) * float64(m.Head[c])
-		}
+		r[i] = m.reward(acts.Hidden[i*C : (i+1)*C])
+	}
+	return r
+}
+
+func (m *Model) reward(hidden []float32) (r float64) {
+	for c, h := range hidden {
+		r += float64(h) * float64(m.Head[c])
 	}
 	return r
 }
@@ -298,18 +327,43 @@ func (m *Model) Rewards(ctx context.Context, seqs [][]int) ([]float64, error) {
 	return out, nil
 }
 
-// Jacobians returns the rewards of a batch of sequences and their gradients with respect to the LoRA weights, J [B, P].
-// One backward pass serves all: nothing is summed over sequences.
-func (m *Model) Jacobians(ctx context.Context, acts *llm.Acts, seqs [][]int) (rewards []float64, J []float32, err error) {
+// Backprop runs a batch of sequences forward and, for the seeds that seed returns for their rewards, Σ seed_b·r_b backward:
+// sink sees what the gradients of the LoRA weights are made of. With all, layers run on every token, also where nothing
+// depends on it, so that sink sees the inputs of all tokens.
+func (m *Model) Backprop(ctx context.Context, acts *llm.Acts, seqs [][]int, all bool, seed func(rewards []float64) []float64, sink llm.Sink) ([]float64, error) {
 	b := llm.Pack(seqs)
-	if err := m.Base.Forward(ctx, acts, b, b.Lasts()); err != nil {
-		return nil, nil, fmt.Errorf("reward: %w", err)
+	last := b.Lasts()
+	rows := last
+	if all {
+		rows = nil
+	}
+	if err := m.Base.Forward(ctx, acts, b, rows); err != nil {
+		return nil, fmt.Errorf("reward: %w", err)
+	}
+	at := func(i int) int { // row of acts.Hidden that sequence i is read from
+		if all {
+			return last[i]
+		}
+		return i
 	}
 	C := len(m.Head)
-	dhidden := make([]float32, len(acts.Hidden))
-	for i := range seqs {
-		copy(dhidden[i*C:(i+1)*C], m.Head)
+	r := make([]float64, len(seqs))
+	for i := range r {
+		r[i] = m.reward(acts.Hidden[at(i)*C : (at(i)+1)*C])
 	}
+	dhidden := make([]float32, len(acts.Hidden))
+	for i, v := range seed(r) {
+		tensor.Axpy(dhidden[at(i)*C:(at(i)+1)*C], float32(v), m.Head)
+	}
+	if err := m.Base.Backward(ctx, acts, dhidden, sink); err != nil {
+		return nil, fmt.Errorf("reward: %w", err)
+	}
+	return r, nil
+}
+
+// Jacobians returns the rewards of a batch of sequences and their gradients with respect to the LoRA weights, J [B, P], in
+// the order of Theta. One backward pass serves all: nothing is summed over sequences.
+func (m *Model) Jacobians(ctx context.Context, acts *llm.Acts, seqs [][]int) (rewards []float64, J []float32, err error) {
 	P := m.NumWeights()
 	J = make([]float32, len(seqs)*P)
 	at := map[*llm.LoRA]int{}
@@ -318,7 +372,14 @@ func (m *Model) Jacobians(ctx context.Context, acts *llm.Acts, seqs [][]int) (re
 		at[a] = n
 		n += a.Len()
 	}
-	err = m.Base.Backward(ctx, acts, dhidden, func(l *llm.Linear, off []int, x, u, g, gB []float32) {
+	ones := func(r []float64) []float64 {
+		s := make([]float64, len(r))
+		for i := range s {
+			s[i] = 1
+		}
+		return s
+	}
+	rewards, err = m.Backprop(ctx, acts, seqs, false, ones, func(l *llm.Linear, off []int, x, u, g, gB []float32) {
 		a := l.LoRA
 		o := at[a]
 		tensor.Parallel(len(seqs), func(i int) {
@@ -331,10 +392,17 @@ func (m *Model) Jacobians(ctx context.Context, acts *llm.Acts, seqs [][]int) (re
 			tensor.Scale(dB, a.Scale)
 		})
 	})
-	if err != nil {
+	return rewards, J, err
+}
+
+// Features returns the rewards of a batch of sequences and the last hidden states that they are read from [B, C]: the
+// gradients with respect to the head.
+func (m *Model) Features(ctx context.Context, acts *llm.Acts, seqs [][]int) (rewards []float64, H []float32, err error) {
+	b := llm.Pack(seqs)
+	if err := m.Base.Forward(ctx, acts, b, b.Lasts()); err != nil {
 		return nil, nil, fmt.Errorf("reward: %w", err)
 	}
-	return m.rewards(acts), J, nil
+	return m.rewards(acts), slices.Clone(acts.Hidden), nil
 }
 
 // Evaluation is how well a model predicts preference pairs.
@@ -351,15 +419,9 @@ func (e Evaluation) String() string {
 
 // Evaluate measures the model on pairs that it was not trained on.
 func (m *Model) Evaluate(ctx context.Context, pairs *prefs.Pairs) (Evaluation, error) {
-	var seqs [][]int
-	for i, p := range pairs.Rows {
-		for _, a := range []string{p.Chosen, p.Rejected} {
-			ids, _, err := m.Encode(p.Prompt, a)
-			if err != nil {
-				return Evaluation{}, fmt.Errorf("reward: evaluate: pair %d: %w", i, err)
-			}
-			seqs = append(seqs, ids)
-		}
+	seqs, err := m.EncodePairs(pairs)
+	if err != nil {
+		return Evaluation{}, fmt.Errorf("reward: evaluate: %w", err)
 	}
 	if len(seqs) == 0 {
 		return Evaluation{}, fmt.Errorf("reward: evaluate: no pairs")

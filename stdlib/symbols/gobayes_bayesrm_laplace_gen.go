@@ -12,9 +12,12 @@ func gobayes_bayesrm_laplaceTable() map[string]reflect.Value {
 		"Curvature":    reflect.ValueOf((*p_gobayes_bayesrm_laplace.Curvature)(nil)),
 		"ErrSeparable": reflect.ValueOf(&p_gobayes_bayesrm_laplace.ErrSeparable).Elem(),
 		"Fit":          reflect.ValueOf(p_gobayes_bayesrm_laplace.Fit),
+		"LastLayer":    reflect.ValueOf(p_gobayes_bayesrm_laplace.LastLayer),
 		"Options":      reflect.ValueOf((*p_gobayes_bayesrm_laplace.Options)(nil)),
 		"Posterior":    reflect.ValueOf((*p_gobayes_bayesrm_laplace.Posterior)(nil)),
 		"ScoreOptions": reflect.ValueOf((*p_gobayes_bayesrm_laplace.ScoreOptions)(nil)),
+		"Subnetwork":   reflect.ValueOf(p_gobayes_bayesrm_laplace.Subnetwork),
+		"Subset":       reflect.ValueOf((*p_gobayes_bayesrm_laplace.Subset)(nil)),
 		"TuneOptions":  reflect.ValueOf((*p_gobayes_bayesrm_laplace.TuneOptions)(nil)),
 	}
 }

@@ -1,0 +1,148 @@
+package laplace
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"gobayes/bayesrm"
+	"gobayes/bayesrm/llm"
+	"gobayes/bayesrm/progress"
+	"gobayes/bayesrm/reward"
+
+	"gonum.org/v1/gonum/mat"
+)
+
+// variances returns Λ and the prior variance of each gradient row of J [B, P].
+func (l *Posterior) variances(J []float32, B int) (post, prior []float64) {
+	prior = make([]float64, B)
+	for i := range B {
+		row := J[i*l.Weights : (i+1)*l.Weights]
+		prior[i] = dot(row, row) / l.PriorPrecision
+	}
+	return l.post.variances(J, B), prior
+}
+
+// Score returns the belief about each answer to a prompt, by itself: relative variances are NaN.
+func (l *Posterior) Score(ctx context.Context, prompt string, answers []string) ([]bayesrm.Belief, error) {
+	q := bayesrm.Question{ID: prompt, Prompt: prompt}
+	for i, a := range answers {
+		q.Answers = append(q.Answers, bayesrm.Answer{ID: fmt.Sprint(i), Text: a})
+	}
+	bs, err := l.question(ctx, q, false)
+	if err != nil {
+		return nil, fmt.Errorf("laplace: score: %w", err)
+	}
+	return bs, nil
+}
+
+// ScoreOptions configure ScorePool. A nil *ScoreOptions means the default.
+type ScoreOptions struct {
+	// Single leaves out the relative variances, which need every gradient of a prompt in memory at once.
+	Single bool
+}
+
+// ScorePool returns the beliefs about all answers of a pool, in its order, with variances of the single response and
+// relative to the mean over the prompt's answers (METHODS §4.3). Equal answers to a prompt are computed once.
+func (l *Posterior) ScorePool(ctx context.Context, pool *bayesrm.Pool, opts *ScoreOptions) ([]bayesrm.Belief, error) {
+	relative := opts == nil || !opts.Single
+	var out []bayesrm.Belief
+	for i, q := range pool.Questions {
+		bs, err := l.question(ctx, q, relative)
+		if err != nil {
+			return nil, fmt.Errorf("laplace: score pool: prompt %d of %d (%s): %w", i, len(pool.Questions), q.ID, err)
+		}
+		out = append(out, bs...)
+		progress.Report(ctx, progress.Event{Task: "score pool", Done: i + 1, Total: len(pool.Questions)})
+	}
+	return out, nil
+}
+
+// question computes the beliefs about the answers to one prompt.
+func (l *Posterior) question(ctx context.Context, q bayesrm.Question, relative bool) ([]bayesrm.Belief, error) {
+	row := map[string]int{} // text → row among the distinct ones
+	var seqs [][]int
+	var count []float64
+	for _, a := range q.Answers {
+		i, ok := row[a.Text]
+		if !ok {
+			ids, _, err := l.Model.Encode(q.Prompt, a.Text)
+			if err != nil {
+				return nil, fmt.Errorf("answer %s: %w", a.ID, err)
+			}
+			i = len(seqs)
+			row[a.Text] = i
+			seqs, count = append(seqs, ids), append(count, 0)
+		}
+		count[i]++
+	}
+	P, n := l.Weights, len(seqs)
+	bs := make([]bayesrm.Belief, n)
+	var all []float32
+	if relative {
+		all = make([]float32, n*P)
+	}
+	var acts llm.Acts
+	err := reward.Batches(withoutProgress(ctx), "score", seqs, false, func(from, to int) error {
+		r, J, err := l.jacobians(ctx, &acts, seqs[from:to])
+		if err != nil {
+			return err
+		}
+		post, prior := l.variances(J, to-from)
+		for i := from; i < to; i++ {
+			bs[i] = bayesrm.Belief{Mean: r[i-from], Var: post[i-from], PriorVar: prior[i-from], RelVar: math.NaN(), PriorRelVar: math.NaN()}
+		}
+		if relative {
+			copy(all[from*P:], J)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if relative {
+		centre(all, count, P)
+		post, prior := l.variances(all, n)
+		for i := range bs {
+			bs[i].RelVar, bs[i].PriorRelVar = post[i], prior[i]
+		}
+	}
+	out := make([]bayesrm.Belief, len(q.Answers))
+	for k, a := range q.Answers {
+		out[k] = bs[row[a.Text]]
+		out[k].ID = a.ID
+	}
+	return out, nil
+}
+
+// centre subtracts from the rows of J [n, P] their mean, weighted by count.
+func centre(J []float32, count []float64, P int) {
+	mean := make([]float64, P)
+	var total float64
+	for i, c := range count {
+		total += c
+		for p, v := range J[i*P : (i+1)*P] {
+			mean[p] += c * float64(v)
+		}
+	}
+	for i := range count {
+		for p := range P {
+			J[i*P+p] -= float32(mean[p] / total)
+		}
+	}
+}
+
+// withoutProgress keeps the inner loops of a larger task from drawing bars of their own.
+func withoutProgress(ctx context.Context) context.Context {
+	return progress.WithReporter(ctx, func(progress.Event) {})
+}
+
+// Covariance returns the posterior covariance matrix of the rewards of token sequences [n, n].
+func (l *Posterior) Covariance(ctx context.Context, seqs [][]int) (*mat.SymDense, error) {
+	var acts llm.Acts
+	_, J, err := l.jacobians(ctx, &acts, seqs)
+	if err != nil {
+		return nil, fmt.Errorf("laplace: covariance: %w", err)
+	}
+	return l.post.covariance(J, len(seqs)), nil
+}

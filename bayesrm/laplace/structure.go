@@ -1,0 +1,357 @@
+package laplace
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"gobayes/bayesrm/linalg"
+	"gobayes/bayesrm/tensor"
+
+	"gonum.org/v1/gonum/mat"
+)
+
+// structure is the curvature H [P, P] of the likelihood of the pairs at the trained weights, in a form that makes the
+// inverse of H + δI cheap.
+type structure interface {
+	logDet(delta float64) (float64, error) // log det(H + δI) − P·log δ
+	gamma(delta float64) (float64, error)  // tr H(H + δI)⁻¹
+	// sweep returns the variances j(H + δI)⁻¹jᵀ of the rows of J [n, P] as a function of δ.
+	sweep(J []float32, n int) func(delta float64) ([]float64, error)
+	at(delta float64) (gaussian, error)
+}
+
+// gaussian is N(0, (H + δI)⁻¹) at one δ.
+type gaussian interface {
+	variances(J []float32, n int) []float64      // jΣjᵀ of the rows of J [n, P]
+	covariance(J []float32, n int) *mat.SymDense // JΣJᵀ [n, n]
+	sample(rng *rand.Rand) []float64             // a draw [P]
+}
+
+// dual is the true Gauss-Newton matrix DᵀWD, of any number of weights, by way of the pairs.
+type dual struct {
+	sw     []float64     // √(p(1−p)) [N]
+	d      []float32     // D [N, P]
+	kernel *mat.SymDense // W^½DDᵀW^½ [N, N]
+}
+
+func newDual(d []float32, sw []float64) *dual {
+	return &dual{sw: sw, d: d, kernel: gram(d, sw)}
+}
+
+// gram returns W^½DDᵀW^½ in float64.
+func gram(D []float32, sw []float64) *mat.SymDense {
+	N := len(sw)
+	P := len(D) / N
+	const block = 512 // columns of D that are widened at a time
+	k := mat.NewSymDense(N, nil)
+	part := mat.NewDense(N, min(block, P), nil)
+	for c := 0; c < P; c += block {
+		b := part.Slice(0, N, 0, min(block, P-c)).(*mat.Dense)
+		widen(b, D, sw, c)
+		linalg.AddGram(k, b)
+	}
+	return k
+}
+
+// widen copies columns of W^½D, from column c on, into b [N, w].
+func widen(b *mat.Dense, D []float32, sw []float64, c int) {
+	P := len(D) / len(sw)
+	_, w := b.Dims()
+	for n, s := range sw {
+		row := b.RawRowView(n)
+		for i, v := range D[n*P+c : n*P+c+w] {
+			row[i] = float64(v) * s
+		}
+	}
+}
+
+// factor returns the Cholesky factor L of M = I + kernel/δ.
+func (h *dual) factor(delta float64) (*mat.TriDense, error) {
+	N := len(h.sw)
+	m := mat.NewSymDense(N, nil)
+	m.ScaleSym(1/delta, h.kernel)
+	for i := range N {
+		m.SetSym(i, i, m.At(i, i)+1)
+	}
+	L, err := linalg.Cholesky(m)
+	if err != nil {
+		return nil, fmt.Errorf("I + W^½DDᵀW^½/δ at δ = %g: the gradients hold infinities or NaN: %w", delta, err)
+	}
+	return L, nil
+}
+
+func (h *dual) logDet(delta float64) (float64, error) {
+	L, err := h.factor(delta)
+	if err != nil {
+		return 0, err
+	}
+	var s float64
+	for i := range h.sw {
+		s += 2 * math.Log(L.At(i, i))
+	}
+	return s, nil
+}
+
+func (h *dual) gamma(delta float64) (float64, error) {
+	L, err := h.factor(delta)
+	if err != nil {
+		return 0, err
+	}
+	N := len(h.sw)
+	inv := mat.NewDense(N, N, nil)
+	for i := range N {
+		inv.Set(i, i, 1)
+	}
+	linalg.SolveLower(L, inv, false)
+	norm := mat.Norm(inv, 2)
+	return float64(N) - norm*norm, nil // tr M⁻¹ = ‖L⁻¹‖²
+}
+
+func (h *dual) sweep(J []float32, n int) func(delta float64) ([]float64, error) {
+	N, P := len(h.sw), len(J)/n
+	y := make([]float32, N*n)
+	tensor.MatMulNT(y, h.d, J, N, n, P, false)
+	u := mat.NewDense(N, n, nil) // W^½D·Jᵀ
+	for i, s := range h.sw {
+		for j := range n {
+			u.Set(i, j, float64(y[i*n+j])*s)
+		}
+	}
+	return func(delta float64) ([]float64, error) {
+		L, err := h.factor(delta)
+		if err != nil {
+			return nil, err
+		}
+		v := mat.DenseCopyOf(u)
+		linalg.SolveLower(L, v, false)
+		out := make([]float64, n)
+		for j := range n {
+			var vv float64
+			for i := range N {
+				vv += v.At(i, j) * v.At(i, j)
+			}
+			row := J[j*P : (j+1)*P]
+			out[j] = max(0, (dot(row, row)-vv/delta)/delta)
+		}
+		return out, nil
+	}
+}
+
+func (h *dual) at(delta float64) (gaussian, error) {
+	L, err := h.factor(delta)
+	if err != nil {
+		return nil, err
+	}
+	N := len(h.sw)
+	P := len(h.d) / N
+	const block = 1024 // columns at a time, independent of each other
+	proj := make([]float32, N*P)
+	for from := 0; from < P; from += block {
+		w := min(block, P-from)
+		b := mat.NewDense(N, w, nil)
+		widen(b, h.d, h.sw, from)
+		linalg.SolveLower(L, b, false)
+		for n := range N {
+			for i, v := range b.RawRowView(n) {
+				proj[n*P+from+i] = float32(v)
+			}
+		}
+	}
+	return &dualGaussian{dual: h, delta: delta, factor: L, proj: proj}, nil
+}
+
+type dualGaussian struct {
+	*dual
+	delta  float64
+	factor *mat.TriDense
+	proj   []float32 // L⁻¹W^½D [N, P]
+}
+
+// against returns L⁻¹W^½D·Jᵀ, transposed [n, N].
+func (g *dualGaussian) against(J []float32, n int) []float32 {
+	v := make([]float32, n*len(g.sw))
+	tensor.MatMulNT(v, J, g.proj, n, len(g.sw), len(J)/n, false)
+	return v
+}
+
+func (g *dualGaussian) variances(J []float32, n int) []float64 {
+	v, N, P := g.against(J, n), len(g.sw), len(J)/n
+	out := make([]float64, n)
+	for i := range out {
+		j, u := J[i*P:(i+1)*P], v[i*N:(i+1)*N]
+		out[i] = max(0, (dot(j, j)-dot(u, u)/g.delta)/g.delta)
+	}
+	return out
+}
+
+func (g *dualGaussian) covariance(J []float32, n int) *mat.SymDense {
+	v, N, P := g.against(J, n), len(g.sw), len(J)/n
+	return symmetric(n, func(i, j int) float64 {
+		return (dot(J[i*P:(i+1)*P], J[j*P:(j+1)*P]) - dot(v[i*N:(i+1)*N], v[j*N:(j+1)*N])/g.delta) / g.delta
+	})
+}
+
+// sample corrects a draw of the prior by what the pairs say about it (Matheron's rule): with x ~ N(0, I/δ), e ~ N(0, I),
+// x − DᵀW^½M⁻¹(W^½Dx + e)/δ.
+func (g *dualGaussian) sample(rng *rand.Rand) []float64 {
+	N := len(g.sw)
+	P := len(g.d) / N
+	x := make([]float64, P)
+	for i := range x {
+		x[i] = rng.NormFloat64() / math.Sqrt(g.delta)
+	}
+	y := mat.NewDense(N, 1, nil)
+	for n, s := range g.sw {
+		v := rng.NormFloat64()
+		for i, d := range g.d[n*P : (n+1)*P] {
+			v += s * float64(d) * x[i]
+		}
+		y.Set(n, 0, v)
+	}
+	linalg.SolveLower(g.factor, y, false)
+	linalg.SolveLower(g.factor, y, true)
+	for n, s := range g.sw {
+		c := s * y.At(n, 0) / g.delta
+		for i, d := range g.d[n*P : (n+1)*P] {
+			x[i] -= c * float64(d)
+		}
+	}
+	return x
+}
+
+// spectral is a curvature with known eigenvectors: H = U·diag(values)·Uᵀ.
+type spectral struct {
+	values []float64 // [P]
+	basis  basis
+}
+
+// basis is an orthogonal change of coordinates of weight vectors.
+type basis interface {
+	rotate(J []float32, n int) []float32 // J·U of the rows of J [n, P]
+	back(x []float32) []float32          // U·x
+}
+
+func (h *spectral) logDet(delta float64) (float64, error) {
+	var s float64
+	for _, v := range h.values {
+		s += math.Log1p(v / delta)
+	}
+	return s, nil
+}
+
+func (h *spectral) gamma(delta float64) (float64, error) {
+	var s float64
+	for _, v := range h.values {
+		s += v / (v + delta)
+	}
+	return s, nil
+}
+
+func (h *spectral) sweep(J []float32, n int) func(delta float64) ([]float64, error) {
+	T := h.basis.rotate(J, n)
+	return func(delta float64) ([]float64, error) { return (&spectralGaussian{h, delta}).squares(T, n), nil }
+}
+
+func (h *spectral) at(delta float64) (gaussian, error) { return &spectralGaussian{h, delta}, nil }
+
+type spectralGaussian struct {
+	*spectral
+	delta float64
+}
+
+// squares returns Σ T²/(values + δ) of each row of T [n, P].
+func (g *spectralGaussian) squares(T []float32, n int) []float64 {
+	P := len(g.values)
+	out := make([]float64, n)
+	tensor.Parallel(n, func(i int) {
+		for p, t := range T[i*P : (i+1)*P] {
+			out[i] += float64(t) * float64(t) / (g.values[p] + g.delta)
+		}
+	})
+	return out
+}
+
+func (g *spectralGaussian) variances(J []float32, n int) []float64 {
+	return g.squares(g.basis.rotate(J, n), n)
+}
+
+func (g *spectralGaussian) covariance(J []float32, n int) *mat.SymDense {
+	T, P := g.basis.rotate(J, n), len(g.values)
+	return symmetric(n, func(i, j int) (s float64) {
+		u := T[j*P : (j+1)*P]
+		for p, t := range T[i*P : (i+1)*P] {
+			s += float64(t) * float64(u[p]) / (g.values[p] + g.delta)
+		}
+		return s
+	})
+}
+
+func (g *spectralGaussian) sample(rng *rand.Rand) []float64 {
+	z := make([]float32, len(g.values))
+	for i, v := range g.values {
+		z[i] = float32(rng.NormFloat64() / math.Sqrt(v+g.delta))
+	}
+	out := make([]float64, len(z))
+	for i, v := range g.basis.back(z) {
+		out[i] = float64(v)
+	}
+	return out
+}
+
+// standard is the basis of the weights themselves.
+type standard struct{}
+
+func (standard) rotate(J []float32, _ int) []float32 { return J }
+func (standard) back(x []float32) []float32          { return x }
+
+// dense is a basis given by a matrix U [P, P].
+type dense struct{ u []float32 }
+
+func (b dense) rotate(J []float32, n int) []float32 {
+	P := len(J) / n
+	T := make([]float32, len(J))
+	tensor.MatMulNN(T, J, b.u, n, P, P, false)
+	return T
+}
+
+func (b dense) back(x []float32) []float32 {
+	y := make([]float32, len(x))
+	tensor.MatMulNT(y, x, b.u, 1, len(x), len(x), false)
+	return y
+}
+
+// symmetric is the matrix [n, n] of f.
+func symmetric(n int, f func(i, j int) float64) *mat.SymDense {
+	out := mat.NewSymDense(n, nil)
+	for i := range n {
+		for j := i; j < n; j++ {
+			out.SetSym(i, j, f(i, j))
+		}
+	}
+	return out
+}
+
+func dot(a, b []float32) float64 {
+	var s float64
+	for i, x := range a {
+		s += float64(x) * float64(b[i])
+	}
+	return s
+}
+
+// eigen is the eigendecomposition of a positive semidefinite matrix: what rounding made negative counts as 0. The vectors
+// are the columns of u [n, n].
+func eigen(a *mat.SymDense) (values []float64, u []float32, err error) {
+	values, vectors, err := linalg.EigenSym(a)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, v := range values {
+		values[i] = max(0, v)
+	}
+	for _, v := range vectors.RawMatrix().Data {
+		u = append(u, float32(v))
+	}
+	return values, u, nil
+}
