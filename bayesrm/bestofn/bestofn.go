@@ -3,16 +3,17 @@
 package bestofn
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 
 	"gobayes/bayesrm"
 	"gobayes/bayesrm/metrics"
-)
 
-// KL is the usual distance between best-of-n and the policy, log n − (n−1)/n in nats (paper eq. 4). It is an upper bound.
-func KL(n int) float64 { return math.Log(float64(n)) - float64(n-1)/float64(n) }
+	"gonum.org/v1/gonum/floats"
+)
 
 // Weights returns the probability that the i-th smallest of N is the largest of n drawn without replacement (paper
 // eq. 25): C(i−1, n−1) / C(N, n), computed by w_N = n/N, w_(i−1) = w_i·(i−n)/(i−1). The slice has length N.
@@ -31,32 +32,91 @@ func Weights(N, n int) []float64 {
 // Estimate returns the expected value of the best of n by score, for each n. Answers of equal score share their values:
 // ties are broken at random.
 func Estimate(score, value []float64, ns []int) []float64 {
+	return estimate(score, [][]float64{value}, ns, table{})[0]
+}
+
+// table holds weights that prompts with as many answers share.
+type table map[[2]int][]float64
+
+func (t table) weights(N, n int) []float64 {
+	w, ok := t[[2]int{N, n}]
+	if !ok {
+		w = Weights(N, n)
+		t[[2]int{N, n}] = w
+	}
+	return w
+}
+
+// estimate is Estimate for several values of the same answers.
+func estimate(score []float64, values [][]float64, ns []int, t table) [][]float64 {
 	N := len(score)
-	order := make([]int, N)
-	for i := range order {
-		order[i] = i
+	type ranked struct {
+		score float64
+		row   int32
 	}
-	sort.SliceStable(order, func(a, b int) bool { return score[order[a]] < score[order[b]] })
-	v := make([]float64, N)
-	for i := 0; i < N; {
-		j := i
-		var s float64
-		for j < N && score[order[j]] == score[order[i]] {
-			s += value[order[j]]
-			j++
-		}
-		for k := i; k < j; k++ {
-			v[k] = s / float64(j-i)
-		}
-		i = j
+	order := make([]ranked, N)
+	for i, s := range score {
+		order[i] = ranked{s, int32(i)}
 	}
-	out := make([]float64, len(ns))
-	for k, n := range ns {
-		for i, w := range Weights(N, n) {
-			out[k] += w * v[i]
+	slices.SortFunc(order, func(a, b ranked) int { return cmp.Compare(a.score, b.score) })
+	out := make([][]float64, len(values))
+	sorted := make([]float64, N)
+	for k, value := range values {
+		for i := 0; i < N; {
+			j := i
+			var s float64
+			for j < N && order[j].score == order[i].score {
+				s += value[order[j].row]
+				j++
+			}
+			for l := i; l < j; l++ {
+				sorted[l] = s / float64(j-i)
+			}
+			i = j
+		}
+		for _, n := range ns {
+			out[k] = append(out[k], floats.Dot(t.weights(N, n), sorted))
 		}
 	}
 	return out
+}
+
+// SamePick is the probability that two scores choose the same of n answers drawn without replacement, exactly. Of equal
+// scores the earlier answer wins.
+func SamePick(a, b []float64, n int) float64 {
+	N := len(a)
+	rank := func(x []float64) []int {
+		order := make([]int, N)
+		for i := range order {
+			order[i] = i
+		}
+		sort.SliceStable(order, func(i, j int) bool { return x[order[i]] > x[order[j]] })
+		r := make([]int, N) // 0 is the smallest
+		for k, i := range order {
+			r[i] = N - 1 - k
+		}
+		return r
+	}
+	ra, rb := rank(a), rank(b)
+	byA := make([]int, N)
+	for i, r := range ra {
+		byA[r] = rb[i]
+	}
+	// An answer is the pick of both if it is drawn and the other n−1 are below it in both: C(below, n−1)/C(N, n).
+	w := Weights(N, n) // w[c] = C(c, n−1)/C(N, n)
+	tree := make([]int, N+1)
+	var p float64
+	for _, r := range byA {
+		c := 0
+		for i := r; i > 0; i -= i & -i {
+			c += tree[i]
+		}
+		p += w[c]
+		for i := r + 1; i <= N; i += i & -i {
+			tree[i]++
+		}
+	}
+	return p
 }
 
 // Result is a best-of-n curve. The slices over n have the length of N; the matrices are [P][len(N)].
@@ -94,6 +154,7 @@ func Curve(pool *bayesrm.Pool, scores []bayesrm.Score, ns []int) (*Result, error
 		r.KL = append(r.KL, KL(n))
 	}
 	grid := append([]int{1}, ns...) // gains are over n = 1
+	weights := table{}
 	for _, q := range pool.Questions {
 		var score, mean, gold []float64
 		for _, n := range ns {
@@ -111,9 +172,10 @@ func Curve(pool *bayesrm.Pool, scores []bayesrm.Score, ns []int) (*Result, error
 			}
 			score, mean, gold = append(score, s.Value), append(mean, s.Mean), append(gold, a.Gold)
 		}
-		r.PromptProxy = append(r.PromptProxy, gains(Estimate(score, score, grid)))
-		r.PromptMean = append(r.PromptMean, gains(Estimate(score, mean, grid)))
-		r.PromptGold = append(r.PromptGold, gains(Estimate(score, gold, grid)))
+		e := estimate(score, [][]float64{score, mean, gold}, grid, weights)
+		r.PromptProxy = append(r.PromptProxy, gains(e[0]))
+		r.PromptMean = append(r.PromptMean, gains(e[1]))
+		r.PromptGold = append(r.PromptGold, gains(e[2]))
 	}
 	r.Proxy, r.Mean, r.Gold = intervals(r.PromptProxy, len(ns)), intervals(r.PromptMean, len(ns)), intervals(r.PromptGold, len(ns))
 	return r, nil
@@ -145,14 +207,37 @@ func (r *Result) String() string {
 	if len(r.N) == 0 || len(r.Gold) == 0 {
 		return "empty best-of-n curve"
 	}
-	best := 0
+	s, last := r.Summary(), len(r.N)-1
+	return fmt.Sprintf("best of n: gold gain %.3f at its peak n = %d, %v at n = %d", s.Peak, s.PeakN, r.Gold[last], r.N[last])
+}
+
+// Summary is what a curve of gold gains comes to.
+type Summary struct {
+	Peak, Final float64 // the largest gain and that at the last n
+	PeakN       int
+	PeakKL      float64 // in nats
+	Gap         float64 // Peak − Final: what over-optimisation costs
+	Area        float64 // under the gain over KL, by trapezoids, divided by the range of KL
+}
+
+// Summary returns peak, end, gap and area of the gold gains. The n of the curve must ascend.
+func (r *Result) Summary() Summary {
+	best, last := 0, len(r.N)-1
+	var area float64
 	for i, g := range r.Gold {
 		if g.Mean > r.Gold[best].Mean {
 			best = i
 		}
+		if i > 0 {
+			area += (r.KL[i] - r.KL[i-1]) * (g.Mean + r.Gold[i-1].Mean) / 2
+		}
 	}
-	last := len(r.N) - 1
-	return fmt.Sprintf("best of n: gold gain %.3f at its peak n = %d, %v at n = %d", r.Gold[best].Mean, r.N[best], r.Gold[last], r.N[last])
+	if last > 0 {
+		area /= r.KL[last] - r.KL[0]
+	}
+	s := Summary{Peak: r.Gold[best].Mean, Final: r.Gold[last].Mean, PeakN: r.N[best], PeakKL: r.KL[best], Area: area}
+	s.Gap = s.Peak - s.Final
+	return s
 }
 
 // Difference returns the paired difference a − b of two curves' gold gains at each n, with intervals over prompts.

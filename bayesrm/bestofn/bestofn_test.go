@@ -1,10 +1,14 @@
 package bestofn
 
 import (
+	"compress/gzip"
+	"encoding/json"
 	"fmt"
 	"math"
+	"os"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"gobayes/bayesrm"
 	"gobayes/bayesrm/internal/check"
@@ -145,4 +149,44 @@ func TestCurveIgnoresOrder(t *testing.T) {
 	if fmt.Sprint(a) != fmt.Sprint(b) || a.Proxy[2].Mean != 1.5 {
 		t.Errorf("%v and %v, proxy gain %v", a, b, a.Proxy[2].Mean)
 	}
+}
+
+// TestRealPool: with the length in code points as the score, best-of-n on the judged answers of alpaca_eval_pool is what exact
+// rational arithmetic gives, with the probabilities of equally long answers averaged.
+func TestRealPool(t *testing.T) {
+	f, err := os.Open(check.Data(t, "data", "alpaca_eval_pool.jsonl.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns := []int{1, 32, 56}
+	sum, prompts := make([]float64, len(ns)), 0.
+	for dec := json.NewDecoder(z); dec.More(); prompts++ {
+		var q struct {
+			Responses []struct {
+				Text string
+				P    *float64 `json:"p_gpt4t"`
+			}
+		}
+		if err := dec.Decode(&q); err != nil {
+			t.Fatal(err)
+		}
+		var length, gold []float64
+		for _, a := range q.Responses {
+			if a.P != nil {
+				length, gold = append(length, float64(utf8.RuneCountInString(a.Text))), append(gold, *a.P)
+			}
+		}
+		for k, v := range Estimate(length, gold, ns) {
+			sum[k] += v
+		}
+	}
+	for k := range sum {
+		sum[k] /= prompts
+	}
+	check.Close(t, "gold", sum, []float64{0.127343, 0.503082, 0.491363}, 5e-7, 0)
 }

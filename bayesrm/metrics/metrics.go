@@ -50,6 +50,123 @@ func NLL(p []float64) float64 {
 	return s / float64(len(p))
 }
 
+// Brier is the mean of (p − y)², with y = 1 where the event happened.
+func Brier(p []float64, happened []bool) float64 {
+	var s float64
+	for i, v := range p {
+		if happened[i] {
+			v = 1 - v
+		}
+		s += v * v
+	}
+	return s / float64(len(p))
+}
+
+// AUROC is the probability that a score of a case where the event happened is above one where it did not, ties half. It is
+// NaN if there is no case of one kind.
+func AUROC(score []float64, happened []bool) float64 {
+	var sum, pos float64
+	for i, r := range Ranks(score) {
+		if happened[i] {
+			sum += r
+			pos++
+		}
+	}
+	neg := float64(len(score)) - pos
+	if pos == 0 || neg == 0 {
+		return math.NaN()
+	}
+	return (sum - pos*(pos+1)/2) / (pos * neg)
+}
+
+// Ranks are the positions in ascending order, from 1; equal values share the mean of theirs.
+func Ranks(x []float64) []float64 {
+	order := make([]int, len(x))
+	for i := range order {
+		order[i] = i
+	}
+	sort.Slice(order, func(a, b int) bool { return x[order[a]] < x[order[b]] })
+	r := make([]float64, len(x))
+	for i := 0; i < len(order); {
+		j := i + 1
+		for j < len(order) && x[order[j]] == x[order[i]] {
+			j++
+		}
+		for _, k := range order[i:j] {
+			r[k] = float64(i+j+1) / 2
+		}
+		i = j
+	}
+	return r
+}
+
+// Spearman is the correlation of the ranks.
+func Spearman(x, y []float64) float64 { return stat.Correlation(Ranks(x), Ranks(y), nil) }
+
+// Kendall is τ_b, which accounts for ties: the difference of agreeing and disagreeing pairs over the geometric mean of the
+// pairs that are not tied in x and in y. Time grows with the square of the length.
+func Kendall(x, y []float64) float64 {
+	var agree, tx, ty float64
+	sign := func(a, b float64) float64 {
+		switch {
+		case a < b:
+			return -1
+		case a > b:
+			return 1
+		}
+		return 0
+	}
+	for i := range x {
+		for j := range i {
+			a, b := sign(x[i], x[j]), sign(y[i], y[j])
+			agree += a * b
+			tx += a * a
+			ty += b * b
+		}
+	}
+	return agree / math.Sqrt(tx*ty)
+}
+
+// Bin is the part of a reliability curve between two confidences.
+type Bin struct {
+	Confidence, Accuracy float64 // means over the predictions in the bin
+	Count                int
+}
+
+// Reliability sorts binary predictions by confidence max(p, 1−p) into bins of equal count, the last ones a little smaller.
+func Reliability(p []float64, happened []bool, bins int) []Bin {
+	order := make([]int, len(p))
+	for i := range order {
+		order[i] = i
+	}
+	conf := func(i int) float64 { return math.Max(p[i], 1-p[i]) }
+	sort.SliceStable(order, func(a, b int) bool { return conf(order[a]) < conf(order[b]) })
+	var out []Bin
+	for b := range bins {
+		part := order[b*len(order)/bins : (b+1)*len(order)/bins]
+		if len(part) == 0 {
+			continue
+		}
+		c := Bin{Count: len(part)}
+		for _, i := range part {
+			c.Confidence += conf(i) / float64(len(part))
+			if (p[i] > 0.5) == happened[i] {
+				c.Accuracy += 1 / float64(len(part))
+			}
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// AdaptiveECE is the expected calibration error over the bins of Reliability.
+func AdaptiveECE(p []float64, happened []bool, bins int) (e float64) {
+	for _, b := range Reliability(p, happened, bins) {
+		e += math.Abs(b.Accuracy-b.Confidence) * float64(b.Count) / float64(len(p))
+	}
+	return e
+}
+
 // ECE is the expected calibration error of binary predictions: with confidence max(p, 1−p) in equal-width bins, the mean
 // over bins of |accuracy − confidence|, weighted by count. p is the probability of the event, happened whether it came.
 func ECE(p []float64, happened []bool, bins int) float64 {

@@ -19,6 +19,13 @@ func TestGolden(t *testing.T) {
 		Probability []float64
 		NLL         float64
 		ECE         float64 `json:"ece_15_confidence"`
+		Brier       float64
+		AUROC       float64
+		Score       []float64 `json:"score_with_ties"`
+		Other       []float64 `json:"other_with_ties"`
+		AUROCTies   float64   `json:"auroc_with_ties"`
+		Spearman    float64   `json:"spearman_with_ties"`
+		Kendall     float64   `json:"kendall_tau_b_with_ties"`
 	}
 	if err := json.Unmarshal(b, &g); err != nil {
 		t.Fatal(err)
@@ -33,6 +40,10 @@ func TestGolden(t *testing.T) {
 		right, happened = append(right, p), append(happened, l == 1)
 	}
 	check.Close(t, "NLL", []float64{NLL(right)}, []float64{g.NLL}, 1e-12, 0)
+	check.Close(t, "Brier", []float64{Brier(g.Probability, happened)}, []float64{g.Brier}, 1e-12, 0)
+	check.Close(t, "AUROC", []float64{AUROC(g.Probability, happened), AUROC(g.Score, happened)}, []float64{g.AUROC, g.AUROCTies}, 1e-12, 0)
+	check.Close(t, "Spearman", []float64{Spearman(g.Score, g.Other)}, []float64{g.Spearman}, 1e-12, 0)
+	check.Close(t, "Kendall", []float64{Kendall(g.Score, g.Other)}, []float64{g.Kendall}, 1e-12, 0)
 	check.Close(t, "ECE", []float64{ECE(g.Probability, happened, 15)}, []float64{g.ECE}, 1e-12, 0)
 }
 
@@ -52,4 +63,18 @@ func TestBootstrap(t *testing.T) {
 	if !math.IsNaN(Bootstrap(nil, 1).Mean) {
 		t.Error("the mean of nothing is a number")
 	}
+}
+
+// TestReliability: two predictions of confidence 0.6, one right, and two of 0.9, both right.
+func TestReliability(t *testing.T) {
+	p, happened := []float64{0.9, 0.6, 0.1, 0.4}, []bool{true, true, false, true}
+	bins := Reliability(p, happened, 2)
+	want := []Bin{{0.6, 0.5, 2}, {0.9, 1, 2}}
+	for i, b := range bins {
+		check.Close(t, "bin", []float64{b.Confidence, b.Accuracy, float64(b.Count)}, []float64{want[i].Confidence, want[i].Accuracy, float64(want[i].Count)}, 1e-12, 0)
+	}
+	if len(bins) != 2 {
+		t.Errorf("%d bins", len(bins))
+	}
+	check.Close(t, "error", []float64{AdaptiveECE(p, happened, 2)}, []float64{0.1}, 1e-12, 0)
 }

@@ -9,13 +9,20 @@ import (
 
 func gobayes_bayesrm_bestofnTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
+		"BeiramiKL":  reflect.ValueOf(p_gobayes_bayesrm_bestofn.BeiramiKL),
 		"ChooseK":    reflect.ValueOf(p_gobayes_bayesrm_bestofn.ChooseK),
 		"Curve":      reflect.ValueOf(p_gobayes_bayesrm_bestofn.Curve),
 		"Difference": reflect.ValueOf(p_gobayes_bayesrm_bestofn.Difference),
 		"Estimate":   reflect.ValueOf(p_gobayes_bayesrm_bestofn.Estimate),
+		"ExactKL":    reflect.ValueOf(p_gobayes_bayesrm_bestofn.ExactKL),
+		"Fit":        reflect.ValueOf((*p_gobayes_bayesrm_bestofn.Fit)(nil)),
+		"FitBoN":     reflect.ValueOf(p_gobayes_bayesrm_bestofn.FitBoN),
+		"FitRL":      reflect.ValueOf(p_gobayes_bayesrm_bestofn.FitRL),
 		"KL":         reflect.ValueOf(p_gobayes_bayesrm_bestofn.KL),
 		"Oracle":     reflect.ValueOf(p_gobayes_bayesrm_bestofn.Oracle),
 		"Result":     reflect.ValueOf((*p_gobayes_bayesrm_bestofn.Result)(nil)),
+		"SamePick":   reflect.ValueOf(p_gobayes_bayesrm_bestofn.SamePick),
+		"Summary":    reflect.ValueOf((*p_gobayes_bayesrm_bestofn.Summary)(nil)),
 		"Weights":    reflect.ValueOf(p_gobayes_bayesrm_bestofn.Weights),
 	}
 }

@@ -9,16 +9,23 @@ import (
 
 func gobayes_bayesrm_penaltyTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Apply":     reflect.ValueOf(p_gobayes_bayesrm_penalty.Apply),
-		"Certainty": reflect.ValueOf(p_gobayes_bayesrm_penalty.Certainty),
-		"Func":      reflect.ValueOf((*p_gobayes_bayesrm_penalty.Func)(nil)),
-		"Mean":      reflect.ValueOf(p_gobayes_bayesrm_penalty.Mean),
-		"Prior":     reflect.ValueOf(p_gobayes_bayesrm_penalty.Prior),
-		"Relative":  reflect.ValueOf(p_gobayes_bayesrm_penalty.Relative),
-		"Std":       reflect.ValueOf(p_gobayes_bayesrm_penalty.Std),
-		"StdOf":     reflect.ValueOf(p_gobayes_bayesrm_penalty.StdOf),
-		"Var":       reflect.ValueOf(p_gobayes_bayesrm_penalty.Var),
-		"VarOf":     reflect.ValueOf(p_gobayes_bayesrm_penalty.VarOf),
+		"Apply":        reflect.ValueOf(p_gobayes_bayesrm_penalty.Apply),
+		"Average":      reflect.ValueOf(p_gobayes_bayesrm_penalty.Average),
+		"Certainty":    reflect.ValueOf(p_gobayes_bayesrm_penalty.Certainty),
+		"Disagreement": reflect.ValueOf(p_gobayes_bayesrm_penalty.Disagreement),
+		"Func":         reflect.ValueOf((*p_gobayes_bayesrm_penalty.Func)(nil)),
+		"Mean":         reflect.ValueOf(p_gobayes_bayesrm_penalty.Mean),
+		"Prior":        reflect.ValueOf(p_gobayes_bayesrm_penalty.Prior),
+		"Quantile":     reflect.ValueOf(p_gobayes_bayesrm_penalty.Quantile),
+		"Relative":     reflect.ValueOf(p_gobayes_bayesrm_penalty.Relative),
+		"Robust":       reflect.ValueOf(p_gobayes_bayesrm_penalty.Robust),
+		"Std":          reflect.ValueOf(p_gobayes_bayesrm_penalty.Std),
+		"StdOf":        reflect.ValueOf(p_gobayes_bayesrm_penalty.StdOf),
+		"Total":        reflect.ValueOf(p_gobayes_bayesrm_penalty.Total),
+		"UWO":          reflect.ValueOf(p_gobayes_bayesrm_penalty.UWO),
+		"Var":          reflect.ValueOf(p_gobayes_bayesrm_penalty.Var),
+		"VarOf":        reflect.ValueOf(p_gobayes_bayesrm_penalty.VarOf),
+		"WCO":          reflect.ValueOf(p_gobayes_bayesrm_penalty.WCO),
 	}
 }
 
