@@ -9,12 +9,17 @@ import (
 
 func gobayes_bayesrm_laplaceTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
+		"Agreement":    reflect.ValueOf((*p_gobayes_bayesrm_laplace.Agreement)(nil)),
+		"Compare":      reflect.ValueOf(p_gobayes_bayesrm_laplace.Compare),
+		"Comparison":   reflect.ValueOf((*p_gobayes_bayesrm_laplace.Comparison)(nil)),
 		"Curvature":    reflect.ValueOf((*p_gobayes_bayesrm_laplace.Curvature)(nil)),
 		"ErrSeparable": reflect.ValueOf(&p_gobayes_bayesrm_laplace.ErrSeparable).Elem(),
 		"Fit":          reflect.ValueOf(p_gobayes_bayesrm_laplace.Fit),
 		"LastLayer":    reflect.ValueOf(p_gobayes_bayesrm_laplace.LastLayer),
 		"Options":      reflect.ValueOf((*p_gobayes_bayesrm_laplace.Options)(nil)),
+		"PairBelief":   reflect.ValueOf((*p_gobayes_bayesrm_laplace.PairBelief)(nil)),
 		"Posterior":    reflect.ValueOf((*p_gobayes_bayesrm_laplace.Posterior)(nil)),
+		"ProbBest":     reflect.ValueOf(p_gobayes_bayesrm_laplace.ProbBest),
 		"ScoreOptions": reflect.ValueOf((*p_gobayes_bayesrm_laplace.ScoreOptions)(nil)),
 		"Subnetwork":   reflect.ValueOf(p_gobayes_bayesrm_laplace.Subnetwork),
 		"Subset":       reflect.ValueOf((*p_gobayes_bayesrm_laplace.Subset)(nil)),
