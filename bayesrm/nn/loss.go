@@ -43,3 +43,11 @@ func LogSigmoid(x float64) float64 {
 
 // Sigmoid returns 1 / (1 + e⁻ˣ).
 func Sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+
+// NoisyLogSigmoid is log(q + (1−2q)σ(x)), the log probability of a label that is flipped with probability q < ½, and its
+// derivative.
+func NoisyLogSigmoid(x, q float64) (log, derivative float64) {
+	p := Sigmoid(x)
+	noisy := q + (1-2*q)*p
+	return math.Log(noisy), (1 - 2*q) * p * Sigmoid(-x) / noisy
+}

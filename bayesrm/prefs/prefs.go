@@ -11,6 +11,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 
@@ -20,6 +21,8 @@ import (
 // Pair is a prompt with a preferred and a rejected answer.
 type Pair struct {
 	Prompt, Chosen, Rejected string
+	// Margin by which the chosen answer should win, in logits; the Bradley-Terry loss of a pair is −log σ(r_w − r_l − Margin).
+	Margin float64
 }
 
 // Pairs is a set of preference pairs.
@@ -79,6 +82,39 @@ func (p *Pairs) Without(pool *bayesrm.Pool) *Pairs {
 	for _, r := range p.Rows {
 		if !in[r.Prompt] {
 			out.Rows = append(out.Rows, r)
+		}
+	}
+	return out
+}
+
+// Flip exchanges chosen and rejected in about the given share of the pairs, drawn by the seed: label noise.
+func (p *Pairs) Flip(share float64, seed uint64) *Pairs {
+	rng := rand.New(rand.NewPCG(seed, 0x666c6970))
+	out := &Pairs{Rows: slices.Clone(p.Rows), Skipped: p.Skipped}
+	for i, r := range out.Rows {
+		if rng.Float64() < share {
+			out.Rows[i].Chosen, out.Rows[i].Rejected = r.Rejected, r.Chosen
+		}
+	}
+	return out
+}
+
+// Bootstrap draws as many pairs as there are, with replacement: the data of a member of a bagged ensemble.
+func (p *Pairs) Bootstrap(seed uint64) *Pairs {
+	rng := rand.New(rand.NewPCG(seed, 0x626167))
+	out := &Pairs{Skipped: p.Skipped}
+	for range p.Rows {
+		out.Rows = append(out.Rows, p.Rows[rng.IntN(len(p.Rows))])
+	}
+	return out
+}
+
+// FromRanking returns every pair of a prompt's answers, which stand best first: K(K−1)/2 pairs.
+func FromRanking(prompt string, answers []string) *Pairs {
+	out := &Pairs{}
+	for i, better := range answers {
+		for _, worse := range answers[i+1:] {
+			out.Rows = append(out.Rows, Pair{Prompt: prompt, Chosen: better, Rejected: worse})
 		}
 	}
 	return out

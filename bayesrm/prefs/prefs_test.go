@@ -1,6 +1,8 @@
 package prefs
 
 import (
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,7 +67,7 @@ func TestPoolAndJoin(t *testing.T) {
 		t.Errorf("answers %+v", as)
 	}
 	pairs, err := LoadPairs(write(t, "pairs.jsonl", `{"id":"1","chosen":"b","rejected":"a"}`), pool)
-	if err != nil || pairs.Rows[0] != (Pair{"p", "B", "A"}) {
+	if err != nil || pairs.Rows[0] != (Pair{Prompt: "p", Chosen: "B", Rejected: "A"}) {
 		t.Errorf("pairs %+v, error %v", pairs, err)
 	}
 	if _, err := LoadPairs(write(t, "pairs.jsonl", `{"id":"1","chosen":"b","rejected":"zz"}`), pool); err == nil || !strings.Contains(err.Error(), `"zz"`) {
@@ -90,6 +92,38 @@ func TestSplitByPrompt(t *testing.T) {
 		if in[r.Prompt] {
 			t.Fatalf("prompt %q is on both sides", r.Prompt)
 		}
+	}
+}
+
+// TestFlipAndBootstrap: about the asked share is flipped, the same pairs for the same seed; a bootstrap sample has about
+// 1 − 1/e of the pairs, some more than once.
+func TestFlipAndBootstrap(t *testing.T) {
+	p := &Pairs{}
+	for i := range 4000 {
+		p.Rows = append(p.Rows, Pair{Prompt: "p", Chosen: "a", Rejected: fmt.Sprint(i)})
+	}
+	flipped := 0
+	for i, r := range p.Flip(0.25, 7).Rows {
+		if r.Rejected == "a" {
+			flipped++
+		}
+		if again := p.Flip(0.25, 7).Rows[0]; i == 0 && again != r {
+			t.Error("a seed flips other pairs the second time")
+		}
+	}
+	if flipped < 900 || flipped > 1100 || p.Rows[0].Chosen != "a" {
+		t.Errorf("%d of 4000 pairs are flipped, want about 1000", flipped)
+	}
+	in := map[string]bool{}
+	b := p.Bootstrap(1)
+	for _, r := range b.Rows {
+		in[r.Rejected] = true
+	}
+	if share := float64(len(in)) / 4000; b.Len() != 4000 || math.Abs(share-(1-1/math.E)) > 0.02 {
+		t.Errorf("a bootstrap sample of %d pairs has %.3f of them", b.Len(), share)
+	}
+	if r := FromRanking("p", []string{"x", "y", "z"}).Rows; len(r) != 3 || r[1].Chosen != "x" || r[1].Rejected != "z" {
+		t.Errorf("pairs of a ranking: %v", r)
 	}
 }
 

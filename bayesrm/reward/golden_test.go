@@ -3,6 +3,7 @@ package reward
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"os"
 	"testing"
 
@@ -72,6 +73,11 @@ func TestGolden(t *testing.T) {
 				Warmup      int     `json:"warmup_steps"`
 				Total       int     `json:"total_steps"`
 				Loss        float64
+				Margin      []float64
+				WithMargin  float64 `json:"loss_with_margin"`
+				Centre      float64 `json:"trl_center_coefficient"`
+				Centred     float64 `json:"loss_centred"`
+				L2          float64 `json:"loss_open_assistant_l2"`
 				Trajectory  []struct {
 					Pairs []int
 					Loss  float64 `json:"loss_float64"`
@@ -82,7 +88,7 @@ func TestGolden(t *testing.T) {
 			}
 			seqs := rows(g["input_ids"], g["attention_mask"]) // chosen first, then rejected
 			n := len(seqs) / 2
-			tr := &trainer{m: m}
+			tr := &trainer{m: m, margins: make([]float64, len(all)/2)}
 			var items []int
 			for i := range n {
 				tr.seqs = append(tr.seqs, seqs[i], seqs[n+i])
@@ -110,6 +116,21 @@ func TestGolden(t *testing.T) {
 			if info.Head {
 				check.Norm(t, "head", m.headGrad, g["grad.score.weight"].Data, 2e-5)
 			}
+
+			variant := func(o Options, margins []float64) float64 {
+				v := &trainer{m: m, seqs: tr.seqs, margins: margins}
+				m.Options = o
+				defer func() { m.Options = Options{} }()
+				loss, err := v.Step(t.Context(), train.Step{Items: items, Weight: 1})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return loss
+			}
+			none := make([]float64, n)
+			check.Close(t, "loss with margins", []float64{variant(Options{}, info.Margin)}, []float64{info.WithMargin}, 2e-6, 0)
+			check.Close(t, "centred loss", []float64{variant(Options{Centring: info.Centre}, none)}, []float64{info.Centred}, 2e-6, 0)
+			check.Close(t, "loss with L2", []float64{variant(Options{L2: 0.001}, none)}, []float64{info.L2}, 2e-6, 0)
 
 			tr.seqs = all
 			params, grads := tr.Weights()
@@ -177,4 +198,26 @@ func TestJacobians(t *testing.T) {
 	o := m.Base.LoRAs()[0].Len()
 	check.Close(t, "A by differences", J[P+o:P+o+20], check.Grad(f, a.A.Data[:20], 1e-2), 2e-4, 1e-2)
 	check.Close(t, "B by differences", J[P+o+len(a.A.Data):P+o+len(a.A.Data)+20], check.Grad(f, a.B.Data[:20], 1e-2), 2e-4, 1e-2)
+}
+
+// TestLossGradient: the gradient of the loss of a pair, with everything in it, by central differences; with noise q the loss of
+// a pair is never above −log q.
+func TestLossGradient(t *testing.T) {
+	for _, o := range []Options{{}, {LabelSmoothing: 0.1}, {LabelNoise: 0.2}, {Centring: 0.3, L2: 0.2}, {LabelSmoothing: 0.1, LabelNoise: 0.1, Centring: 0.1}} {
+		for _, r := range [][3]float64{{1, 0.3, 0}, {-2, 1.5, 0.7}, {4, -4, -1}} {
+			const h = 1e-5
+			at := func(w, l float64) float64 { v, _, _ := o.loss(w, l, r[2]); return v }
+			_, dw, dl := o.loss(r[0], r[1], r[2])
+			check.Close(t, "gradient", []float64{dw, dl}, []float64{(at(r[0]+h, r[1]) - at(r[0]-h, r[1])) / (2 * h), (at(r[0], r[1]+h) - at(r[0], r[1]-h)) / (2 * h)}, 1e-8, 1e-8)
+		}
+	}
+	o := Options{LabelNoise: 0.25}
+	if l, _, _ := o.loss(-50, 50, 0); l > -math.Log(0.25)+1e-9 {
+		t.Errorf("loss %v with a quarter of the labels wrong", l)
+	}
+	for _, bad := range []Options{{LabelNoise: 0.5}, {LabelSmoothing: -1}, {L2: math.NaN()}} {
+		if bad.check() == nil {
+			t.Errorf("options %+v are accepted", bad)
+		}
+	}
 }

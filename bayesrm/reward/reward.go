@@ -40,8 +40,33 @@ type Options struct {
 	MaxTokens int
 	// MaxPrompt is how much of the prompt is kept when a text is too long. Default a quarter of MaxTokens.
 	MaxPrompt int
+	// LabelSmoothing ε in [0, ½): each label counts with ε as the opposite one. Default 0.
+	LabelSmoothing float64
+	// LabelNoise q in [0, ½): the likelihood of labels that are flipped with this probability. Default 0.
+	LabelNoise float64
+	// Centring c adds c·(r_w + r_l)² to the loss of each pair (Eisenstein et al., arXiv 2312.09244, with 0.01). Default 0.
+	Centring float64
+	// L2 β adds β·(r_w² + r_l²)/2 to the loss of each pair (Open-Assistant, with 0.001). Default 0.
+	L2 float64
 	// Seed of the LoRA, the head and the order of the pairs.
 	Seed uint64
+}
+
+func (o *Options) check() error {
+	if o == nil {
+		return nil
+	}
+	for name, v := range map[string]float64{"LabelSmoothing": o.LabelSmoothing, "LabelNoise": o.LabelNoise} {
+		if !(v >= 0 && v < 0.5) {
+			return fmt.Errorf("%s %v: must be at least 0 and below 0.5", name, v)
+		}
+	}
+	for name, v := range map[string]float64{"LearningRate": o.LearningRate, "WeightDecay": o.WeightDecay, "Centring": o.Centring, "L2": o.L2} {
+		if !(v >= 0) || math.IsInf(v, 0) {
+			return fmt.Errorf("%s %v: must be a number that is not negative", name, v)
+		}
+	}
+	return nil
 }
 
 func (o *Options) resolve(m *llm.Model) Options {
@@ -96,6 +121,9 @@ func Train(ctx context.Context, base *llm.Model, pairs *prefs.Pairs, opts *Optio
 	if pairs.Len() == 0 {
 		return nil, fmt.Errorf("reward: train: no pairs")
 	}
+	if err := opts.check(); err != nil {
+		return nil, fmt.Errorf("reward: train: %w", err)
+	}
 	m, err := newModel(base, opts)
 	if err != nil {
 		return nil, err
@@ -105,6 +133,9 @@ func Train(ctx context.Context, base *llm.Model, pairs *prefs.Pairs, opts *Optio
 		return nil, fmt.Errorf("reward: train: %w", err)
 	}
 	m.Texts = len(t.seqs)
+	for _, p := range pairs.Rows {
+		t.margins = append(t.margins, p.Margin)
+	}
 	m.pairs = pairs.Len()
 	o := m.Options
 	m.Log, err = train.Run(ctx, t, train.Options{Task: "train reward model", Items: pairs.Len(), Batch: o.Batch, Epochs: o.Epochs,
@@ -233,9 +264,10 @@ func (m *Model) reward(hidden []float32) (r float64) {
 }
 
 type trainer struct {
-	m    *Model
-	acts llm.Acts
-	seqs [][]int // chosen and rejected of each pair in turn
+	m       *Model
+	acts    llm.Acts
+	seqs    [][]int   // chosen and rejected of each pair in turn
+	margins []float64 // of each pair
 }
 
 func (t *trainer) Weights() (params, grads [][]float32) {
@@ -262,12 +294,11 @@ func (t *trainer) Step(ctx context.Context, s train.Step) (float64, error) {
 	r := m.rewards(&t.acts)
 	dhidden := make([]float32, len(t.acts.Hidden))
 	var loss float64
-	for k := range n {
-		d := r[2*k] - r[2*k+1]
-		loss -= nn.LogSigmoid(d) / float64(n)
-		g := float32(-s.Weight * nn.Sigmoid(-d) / float64(n)) // ∂loss/∂r of the chosen one
-		for side, g := range []float32{g, -g} {
-			i := 2*k + side
+	for k, item := range items {
+		l, dw, dl := m.Options.loss(r[2*k], r[2*k+1], t.margins[item])
+		loss += l / float64(n)
+		for side, g := range []float64{dw, dl} {
+			i, g := 2*k+side, float32(s.Weight*g/float64(n))
 			tensor.Axpy(dhidden[i*C:(i+1)*C], g, m.Head)
 			tensor.Axpy(m.headGrad, g, t.acts.Hidden[i*C:(i+1)*C])
 		}
