@@ -72,6 +72,20 @@ func (b Belief) String() string {
 	return s
 }
 
+// Normalizer shifts and scales rewards to mean 0 and standard deviation 1 over some set of texts, so that models can be compared
+// and averaged.
+type Normalizer struct {
+	Mean, Std float64
+}
+
+// Belief is the belief in standardised units: variances are divided by Std².
+func (n Normalizer) Belief(b Belief) Belief {
+	v := n.Std * n.Std
+	b.Mean = (b.Mean - n.Mean) / n.Std
+	b.Var, b.RelVar, b.PriorVar, b.PriorRelVar = b.Var/v, b.RelVar/v, b.PriorVar/v, b.PriorRelVar/v
+	return b
+}
+
 // Score is the number by which an answer is chosen, and the mean reward behind it.
 type Score struct {
 	ID    string

@@ -124,7 +124,7 @@ func kronFactors(ctx context.Context, m *reward.Model, seqs [][]int, c Curvature
 			seed := make([]float64, len(r))
 			for i := 0; i < len(r); i += 2 {
 				d := r[i] - r[i+1]
-				w := math.Sqrt(nn.Sigmoid(d) * nn.Sigmoid(-d))
+				w := math.Sqrt(nn.Information(d, m.Options.LabelNoise))
 				seed[i], seed[i+1] = w, -w
 			}
 			return seed

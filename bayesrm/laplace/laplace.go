@@ -6,6 +6,8 @@
 //
 //	Λ(j) = (‖j‖² − ‖L⁻¹W^½Dj‖²/δ)/δ,   log det = P·log δ + log det M.
 //
+// A model that was trained with label noise keeps its likelihood: W is then the Fisher information of the noisy label.
+//
 // Every other curvature is an approximation of H whose eigenvectors are known; Compare holds it against the exact one.
 package laplace
 
@@ -257,10 +259,11 @@ func (l *Posterior) curvature(ctx context.Context, seqs [][]int) (structure, err
 	err := l.pairGradients(ctx, "fit Laplace", seqs, func(diff []float64, d []float32) {
 		from := len(sw)
 		for _, f := range diff {
-			w := nn.Sigmoid(f) * nn.Sigmoid(-f)
+			w := nn.Information(f, l.Model.Options.LabelNoise)
+			ll, _ := nn.LogLikelihood(f, l.Model.Options.LabelNoise)
 			sw = append(sw, math.Sqrt(w))
 			l.Informative += w
-			l.LogLikelihood += nn.LogSigmoid(f)
+			l.LogLikelihood += ll
 		}
 		n := len(diff)
 		switch l.Curvature {

@@ -109,7 +109,7 @@ func (l *Posterior) question(ctx context.Context, q bayesrm.Question, relative b
 	}
 	out := make([]bayesrm.Belief, len(q.Answers))
 	for k, a := range q.Answers {
-		out[k] = bs[row[a.Text]]
+		out[k] = l.Model.Standardised(bs[row[a.Text]])
 		out[k].ID = a.ID
 	}
 	return out, nil

@@ -71,7 +71,8 @@ func (l *Posterior) heldOut(ctx context.Context, pairs *prefs.Pairs) (func(delta
 				return 0, err
 			}
 			for i, f := range p.diff {
-				s += nn.LogSigmoid(f / math.Sqrt(1+math.Pi/8*v[i]))
+				ll, _ := nn.LogLikelihood(f/math.Sqrt(1+math.Pi/8*v[i]), l.Model.Options.LabelNoise)
+				s += ll
 			}
 		}
 		return s / float64(pairs.Len()), nil

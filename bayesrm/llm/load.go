@@ -26,6 +26,7 @@ func Load(ctx context.Context, path string) (*Model, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("llm: load %s: %w", path, err)
 	}
+	source := path
 	if name, ok := strings.CutPrefix(path, "hf:"); ok {
 		p, err := hubPath(ctx, name)
 		if err != nil {
@@ -57,7 +58,7 @@ func Load(ctx context.Context, path string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.source = filepath.Base(path)
+	m.source = source
 	return m, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"path/filepath"
 	"sync"
 
 	"gobayes/bayesrm/nn"
@@ -196,9 +197,12 @@ type Model struct {
 	final          norm
 	rotary         *nn.Rotary
 	heads          nn.Heads
-	chat           *chat // nil: none that is known
-	source         string
+	chat           *chat  // nil: none that is known
+	source         string // as given to Load
 }
+
+// Source is what Load was given, empty for a model that was made here.
+func (m *Model) Source() string { return m.source }
 
 // Template says how a prompt and an answer become one text: Prompt + prompt + Answer + answer, and then EOS.
 type Template struct {
@@ -397,7 +401,7 @@ func (m *Model) NumParams() int {
 func (m *Model) String() string {
 	s := fmt.Sprintf("%s model: %d parameters, %d layers, width %d, %d tokens", m.Config.Arch, m.NumParams(), m.Config.Layers, m.Config.Width, m.Config.Vocab)
 	if m.source != "" {
-		s += ", from " + m.source
+		s += ", from " + filepath.Base(m.source)
 	}
 	return s
 }

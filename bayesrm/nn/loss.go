@@ -44,9 +44,21 @@ func LogSigmoid(x float64) float64 {
 // Sigmoid returns 1 / (1 + e⁻ˣ).
 func Sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
-// NoisyLogSigmoid is log(q + (1−2q)σ(x)), the log probability of a label that is flipped with probability q < ½, and its
-// derivative.
-func NoisyLogSigmoid(x, q float64) (log, derivative float64) {
+// Information is the Fisher information about x in one label of probability q + (1−2q)σ(x): σ(x)σ(−x) without noise.
+func Information(x, q float64) float64 {
+	p := Sigmoid(x) * Sigmoid(-x)
+	if q == 0 {
+		return p
+	}
+	return (1 - 2*q) * (1 - 2*q) * p * p / ((q + (1-2*q)*Sigmoid(x)) * (q + (1-2*q)*Sigmoid(-x)))
+}
+
+// LogLikelihood is the log probability of a label at x, log(q + (1−2q)σ(x)), and its derivative. q < ½ is the probability
+// that a label is flipped.
+func LogLikelihood(x, q float64) (log, derivative float64) {
+	if q == 0 {
+		return LogSigmoid(x), Sigmoid(-x)
+	}
 	p := Sigmoid(x)
 	noisy := q + (1-2*q)*p
 	return math.Log(noisy), (1 - 2*q) * p * Sigmoid(-x) / noisy

@@ -167,3 +167,20 @@ func TestCrossEntropy(t *testing.T) {
 	}
 	check.Close(t, "gradient", logits, []float32{0.045015, 0.122364, -0.167380, 0, 0, 0, -1. / 3, 1. / 6, 1. / 6}, 1e-5, 0)
 }
+
+// TestNoisyLabels: the derivative by differences; the information is the expected square of the score; no noise is the limit.
+func TestNoisyLabels(t *testing.T) {
+	for _, q := range []float64{0, 0.1, 0.4} {
+		for _, x := range []float64{-3, 0, 0.7, 6} {
+			const h = 1e-5
+			up, _ := LogLikelihood(x+h, q)
+			down, _ := LogLikelihood(x-h, q)
+			win, d := LogLikelihood(x, q)
+			lose, e := LogLikelihood(-x, q)
+			check.Close(t, "derivative", []float64{d}, []float64{(up - down) / (2 * h)}, 1e-8, 0)
+			check.Close(t, "probabilities", []float64{math.Exp(win) + math.Exp(lose)}, []float64{1}, 1e-12, 0)
+			check.Close(t, "information", []float64{Information(x, q)}, []float64{math.Exp(win)*d*d + math.Exp(lose)*e*e}, 1e-12, 0)
+		}
+	}
+	check.Close(t, "limit", []float64{Information(1.3, 1e-12)}, []float64{Information(1.3, 0)}, 1e-9, 0)
+}

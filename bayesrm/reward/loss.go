@@ -10,19 +10,11 @@ import "gobayes/bayesrm/nn"
 // where label noise replaces log σ(±Δ) by log(q + (1−2q)σ(±Δ)).
 func (o *Options) loss(chosen, rejected, margin float64) (loss, dChosen, dRejected float64) {
 	d := chosen - rejected - margin
-	win, dWin := o.logLikelihood(d)
-	lose, dLose := o.logLikelihood(-d)
+	win, dWin := nn.LogLikelihood(d, o.LabelNoise)
+	lose, dLose := nn.LogLikelihood(-d, o.LabelNoise)
 	e := o.LabelSmoothing
 	sum := chosen + rejected
 	loss = -(1-e)*win - e*lose + o.Centring*sum*sum + o.L2*(chosen*chosen+rejected*rejected)/2
 	g := -(1-e)*dWin + e*dLose
 	return loss, g + 2*o.Centring*sum + o.L2*chosen, -g + 2*o.Centring*sum + o.L2*rejected
-}
-
-// logLikelihood is the log probability of a label at a difference d, and its derivative.
-func (o *Options) logLikelihood(d float64) (log, derivative float64) {
-	if o.LabelNoise == 0 {
-		return nn.LogSigmoid(d), nn.Sigmoid(-d)
-	}
-	return nn.NoisyLogSigmoid(d, o.LabelNoise)
 }

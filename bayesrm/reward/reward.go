@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"gobayes/bayesrm"
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/metrics"
 	"gobayes/bayesrm/nn"
@@ -16,6 +17,8 @@ import (
 	"gobayes/bayesrm/progress"
 	"gobayes/bayesrm/tensor"
 	"gobayes/bayesrm/train"
+
+	"gonum.org/v1/gonum/stat"
 )
 
 // Options configure Train. A nil *Options, and every zero field, mean the default: the paper's value (Tables 2–4) where it
@@ -104,6 +107,8 @@ type Model struct {
 	Head    []float32  // w [C]; no bias, which Bradley-Terry cannot see
 	Options Options    // as resolved
 	Log     train.Log
+	// Normalizer standardises the beliefs that the model gives; nil leaves them in logits. See Standardise.
+	Normalizer *bayesrm.Normalizer
 	// Texts and Cut count the texts of the training pairs and those that were too long.
 	Texts, Cut int
 
@@ -390,6 +395,53 @@ func (m *Model) Backprop(ctx context.Context, acts *llm.Acts, seqs [][]int, all 
 		return nil, fmt.Errorf("reward: %w", err)
 	}
 	return r, nil
+}
+
+// Standardise sets the normaliser to the mean and standard deviation of the rewards of both texts of the pairs.
+func (m *Model) Standardise(ctx context.Context, pairs *prefs.Pairs) error {
+	seqs, err := m.EncodePairs(pairs)
+	if err != nil {
+		return fmt.Errorf("reward: standardise: %w", err)
+	}
+	r, err := m.Rewards(ctx, seqs)
+	if err != nil {
+		return fmt.Errorf("reward: standardise: %w", err)
+	}
+	mean, std := stat.MeanStdDev(r, nil)
+	if !(std > 0) {
+		return fmt.Errorf("reward: standardise: the rewards of %d texts have standard deviation %v: more different texts are needed", len(r), std)
+	}
+	m.Normalizer = &bayesrm.Normalizer{Mean: mean, Std: std}
+	return nil
+}
+
+// Score returns the reward of each answer to a prompt as a belief without variance: MAP.
+func (m *Model) Score(ctx context.Context, prompt string, answers []string) ([]bayesrm.Belief, error) {
+	var seqs [][]int
+	for i, a := range answers {
+		ids, _, err := m.Encode(prompt, a)
+		if err != nil {
+			return nil, fmt.Errorf("reward: score: answer %d: %w", i, err)
+		}
+		seqs = append(seqs, ids)
+	}
+	r, err := m.Rewards(ctx, seqs)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]bayesrm.Belief, len(r))
+	for i, v := range r {
+		out[i] = m.Standardised(bayesrm.Belief{ID: fmt.Sprint(i), Mean: v})
+	}
+	return out, nil
+}
+
+// Standardised applies the normaliser, if there is one.
+func (m *Model) Standardised(b bayesrm.Belief) bayesrm.Belief {
+	if m.Normalizer == nil {
+		return b
+	}
+	return m.Normalizer.Belief(b)
 }
 
 // Jacobians returns the rewards of a batch of sequences and their gradients with respect to the LoRA weights, J [B, P], in

@@ -11,12 +11,13 @@ import (
 
 func gobayes_bayesrmTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Answer":   reflect.ValueOf((*p_gobayes_bayesrm.Answer)(nil)),
-		"Belief":   reflect.ValueOf((*p_gobayes_bayesrm.Belief)(nil)),
-		"Pool":     reflect.ValueOf((*p_gobayes_bayesrm.Pool)(nil)),
-		"Question": reflect.ValueOf((*p_gobayes_bayesrm.Question)(nil)),
-		"Score":    reflect.ValueOf((*p_gobayes_bayesrm.Score)(nil)),
-		"Scorer":   reflect.ValueOf((*p_gobayes_bayesrm.Scorer)(nil)),
+		"Answer":     reflect.ValueOf((*p_gobayes_bayesrm.Answer)(nil)),
+		"Belief":     reflect.ValueOf((*p_gobayes_bayesrm.Belief)(nil)),
+		"Normalizer": reflect.ValueOf((*p_gobayes_bayesrm.Normalizer)(nil)),
+		"Pool":       reflect.ValueOf((*p_gobayes_bayesrm.Pool)(nil)),
+		"Question":   reflect.ValueOf((*p_gobayes_bayesrm.Question)(nil)),
+		"Score":      reflect.ValueOf((*p_gobayes_bayesrm.Score)(nil)),
+		"Scorer":     reflect.ValueOf((*p_gobayes_bayesrm.Scorer)(nil)),
 	}
 }
 

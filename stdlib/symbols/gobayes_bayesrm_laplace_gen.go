@@ -16,6 +16,7 @@ func gobayes_bayesrm_laplaceTable() map[string]reflect.Value {
 		"ErrSeparable": reflect.ValueOf(&p_gobayes_bayesrm_laplace.ErrSeparable).Elem(),
 		"Fit":          reflect.ValueOf(p_gobayes_bayesrm_laplace.Fit),
 		"LastLayer":    reflect.ValueOf(p_gobayes_bayesrm_laplace.LastLayer),
+		"Load":         reflect.ValueOf(p_gobayes_bayesrm_laplace.Load),
 		"Options":      reflect.ValueOf((*p_gobayes_bayesrm_laplace.Options)(nil)),
 		"PairBelief":   reflect.ValueOf((*p_gobayes_bayesrm_laplace.PairBelief)(nil)),
 		"Posterior":    reflect.ValueOf((*p_gobayes_bayesrm_laplace.Posterior)(nil)),
