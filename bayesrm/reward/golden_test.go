@@ -88,7 +88,7 @@ func TestGolden(t *testing.T) {
 			}
 			seqs := rows(g["input_ids"], g["attention_mask"]) // chosen first, then rejected
 			n := len(seqs) / 2
-			tr := &trainer{m: m, margins: make([]float64, len(all)/2)}
+			tr := &Trainer{Model: m, margins: make([]float64, len(all)/2)}
 			var items []int
 			for i := range n {
 				tr.seqs = append(tr.seqs, seqs[i], seqs[n+i])
@@ -118,7 +118,7 @@ func TestGolden(t *testing.T) {
 			}
 
 			variant := func(o Options, margins []float64) float64 {
-				v := &trainer{m: m, seqs: tr.seqs, margins: margins}
+				v := &Trainer{Model: m, seqs: tr.seqs, margins: margins}
 				m.Options = o
 				defer func() { m.Options = Options{} }()
 				loss, err := v.Step(t.Context(), train.Step{Items: items, Weight: 1})

@@ -43,6 +43,8 @@ type Options struct {
 	MaxTokens int
 	// MaxPrompt is how much of the prompt is kept when a text is too long. Default a quarter of MaxTokens.
 	MaxPrompt int
+	// Dropout of the LoRA's input in training, in [0, 1). Default 0.
+	Dropout float64
 	// LabelSmoothing ε in [0, ½): each label counts with ε as the opposite one. Default 0.
 	LabelSmoothing float64
 	// LabelNoise q in [0, ½): the likelihood of labels that are flipped with this probability. Default 0.
@@ -63,6 +65,9 @@ func (o *Options) check() error {
 		if !(v >= 0 && v < 0.5) {
 			return fmt.Errorf("%s %v: must be at least 0 and below 0.5", name, v)
 		}
+	}
+	if !(o.Dropout >= 0 && o.Dropout < 1) {
+		return fmt.Errorf("Dropout %v: must be at least 0 and below 1", o.Dropout)
 	}
 	for name, v := range map[string]float64{"LearningRate": o.LearningRate, "WeightDecay": o.WeightDecay, "Centring": o.Centring, "L2": o.L2} {
 		if !(v >= 0) || math.IsInf(v, 0) {
@@ -120,6 +125,34 @@ type Model struct {
 // Train fits a reward model to preference pairs (paper eq. 3) on a copy of base: its own weights stay as they are. When ctx
 // ends the error wraps ctx's.
 func Train(ctx context.Context, base *llm.Model, pairs *prefs.Pairs, opts *Options) (*Model, error) {
+	t, err := NewTrainer(base, pairs, opts)
+	if err != nil {
+		return nil, err
+	}
+	m := t.Model
+	if m.Log, err = train.Run(ctx, t, m.Options.Schedule("train reward model", pairs.Len())); err != nil {
+		return nil, fmt.Errorf("reward: %w", err)
+	}
+	return m, nil
+}
+
+// Schedule is what train.Run needs to know.
+func (o Options) Schedule(task string, pairs int) train.Options {
+	return train.Options{Task: task, Items: pairs, Batch: o.Batch, Epochs: o.Epochs,
+		Schedule: optim.Linear(o.LearningRate, 0), WeightDecay: o.WeightDecay, Seed: o.Seed}
+}
+
+// Trainer is a reward model in training: a train.Model whose items are the pairs. Train runs one by itself; ensembles with a
+// common loss run several.
+type Trainer struct {
+	Model   *Model
+	acts    llm.Acts
+	seqs    [][]int   // chosen and rejected of each pair in turn
+	margins []float64 // of each pair
+}
+
+// NewTrainer puts a new LoRA and a new head on a copy of base and encodes the pairs.
+func NewTrainer(base *llm.Model, pairs *prefs.Pairs, opts *Options) (*Trainer, error) {
 	if base.Tokenizer == nil {
 		return nil, fmt.Errorf("reward: train: the model has no tokenizer; load one from a folder with tokenizer.json")
 	}
@@ -133,7 +166,7 @@ func Train(ctx context.Context, base *llm.Model, pairs *prefs.Pairs, opts *Optio
 	if err != nil {
 		return nil, err
 	}
-	t := &trainer{m: m}
+	t := &Trainer{Model: m}
 	if t.seqs, m.Cut, err = m.encodePairs(pairs); err != nil {
 		return nil, fmt.Errorf("reward: train: %w", err)
 	}
@@ -142,21 +175,19 @@ func Train(ctx context.Context, base *llm.Model, pairs *prefs.Pairs, opts *Optio
 		t.margins = append(t.margins, p.Margin)
 	}
 	m.pairs = pairs.Len()
-	o := m.Options
-	m.Log, err = train.Run(ctx, t, train.Options{Task: "train reward model", Items: pairs.Len(), Batch: o.Batch, Epochs: o.Epochs,
-		Schedule: optim.Linear(o.LearningRate, 0), WeightDecay: o.WeightDecay, Seed: o.Seed})
-	if err != nil {
-		return nil, fmt.Errorf("reward: %w", err)
-	}
-	return m, nil
+	return t, nil
 }
 
 // newModel puts LoRA and a random head, N(0, 1/(C+1)), on a copy of base.
 func newModel(base *llm.Model, opts *Options) (*Model, error) {
 	m := &Model{Base: base.Copy(), Options: opts.resolve(base)}
 	o := m.Options
-	if _, err := m.Base.AddLoRA(o.Targets, o.Rank, o.Alpha, o.Seed); err != nil {
+	as, err := m.Base.AddLoRA(o.Targets, o.Rank, o.Alpha, o.Seed)
+	if err != nil {
 		return nil, fmt.Errorf("reward: %w", err)
+	}
+	for _, a := range as {
+		a.Dropout = o.Dropout
 	}
 	C := base.Config.Width
 	rng := rand.New(rand.NewPCG(o.Seed, 0x68656164))
@@ -268,25 +299,19 @@ func (m *Model) reward(hidden []float32) (r float64) {
 	return r
 }
 
-type trainer struct {
-	m       *Model
-	acts    llm.Acts
-	seqs    [][]int   // chosen and rejected of each pair in turn
-	margins []float64 // of each pair
-}
-
-func (t *trainer) Weights() (params, grads [][]float32) {
-	for _, a := range t.m.Base.LoRAs() {
+// Weights returns the LoRA weights and the head, and their gradients.
+func (t *Trainer) Weights() (params, grads [][]float32) {
+	for _, a := range t.Model.Base.LoRAs() {
 		params = append(params, a.A.Data, a.B.Data)
 		grads = append(grads, a.A.Grad, a.B.Grad)
 	}
-	return append(params, t.m.Head), append(grads, t.m.headGrad)
+	return append(params, t.Model.Head), append(grads, t.Model.headGrad)
 }
 
-// Step computes the mean of −log σ(r_w − r_l) over the pairs and its gradients.
-func (t *trainer) Step(ctx context.Context, s train.Step) (float64, error) {
+// Step computes the mean loss of the pairs and its gradients.
+func (t *Trainer) Step(ctx context.Context, s train.Step) (float64, error) {
 	items := s.Items
-	m, n, C := t.m, len(items), len(t.m.Head)
+	m, n, C := t.Model, len(items), len(t.Model.Head)
 	var seqs [][]int
 	for _, i := range items {
 		seqs = append(seqs, t.seqs[2*i], t.seqs[2*i+1])
@@ -395,6 +420,24 @@ func (m *Model) Backprop(ctx context.Context, acts *llm.Acts, seqs [][]int, all 
 		return nil, fmt.Errorf("reward: %w", err)
 	}
 	return r, nil
+}
+
+// DropoutRewards returns the reward of each token sequence with dropout on, drawn by a seed that is not 0. A text's mask is
+// its own: texts are run one by one.
+func (m *Model) DropoutRewards(ctx context.Context, seqs [][]int, seed uint64) ([]float64, error) {
+	if m.Options.Dropout == 0 {
+		return nil, fmt.Errorf("reward: the model was trained without dropout; set Options.Dropout, for example to 0.1")
+	}
+	out := make([]float64, len(seqs))
+	acts := llm.Acts{Inference: true, Dropout: seed}
+	for i, s := range seqs {
+		b := llm.Pack([][]int{s})
+		if err := m.Base.Forward(ctx, &acts, b, b.Lasts()); err != nil {
+			return nil, fmt.Errorf("reward: %w", err)
+		}
+		out[i] = m.rewards(&acts)[0]
+	}
+	return out, nil
 }
 
 // Standardise sets the normaliser to the mean and standard deviation of the rewards of both texts of the pairs.

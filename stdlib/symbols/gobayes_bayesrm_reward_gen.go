@@ -13,8 +13,10 @@ func gobayes_bayesrm_rewardTable() map[string]reflect.Value {
 		"Evaluation": reflect.ValueOf((*p_gobayes_bayesrm_reward.Evaluation)(nil)),
 		"Load":       reflect.ValueOf(p_gobayes_bayesrm_reward.Load),
 		"Model":      reflect.ValueOf((*p_gobayes_bayesrm_reward.Model)(nil)),
+		"NewTrainer": reflect.ValueOf(p_gobayes_bayesrm_reward.NewTrainer),
 		"Options":    reflect.ValueOf((*p_gobayes_bayesrm_reward.Options)(nil)),
 		"Train":      reflect.ValueOf(p_gobayes_bayesrm_reward.Train),
+		"Trainer":    reflect.ValueOf((*p_gobayes_bayesrm_reward.Trainer)(nil)),
 	}
 }
 

@@ -21,6 +21,7 @@ var layers = [][]string{
 	{"bayesrm/llm", "bayesrm/prefs", "bayesrm/figures", "bayesrm/train"},
 	{"bayesrm/reward"},
 	{"bayesrm/laplace", "bayesrm/world"},
+	{"bayesrm/ensemble"},
 }
 
 type pkg struct {

@@ -1,0 +1,202 @@
+// Package ensemble joins several reward models into one belief: independent members, members on bootstrap samples or on
+// several backbones, heads on one backbone, adapters that are pushed apart, dropout, and the average of weights.
+package ensemble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"gobayes/bayesrm"
+	"gobayes/bayesrm/laplace"
+	"gobayes/bayesrm/llm"
+	"gobayes/bayesrm/penalty"
+	"gobayes/bayesrm/prefs"
+	"gobayes/bayesrm/progress"
+	"gobayes/bayesrm/reward"
+)
+
+// Ensemble is a set of members whose beliefs are averaged (paper eq. 20).
+type Ensemble struct {
+	Members []bayesrm.Scorer
+}
+
+// New joins members: reward models, posteriors (a Laplace ensemble), or anything that scores. It is an error if a reward model
+// among them is not standardised: the one with the lowest offset would then be the worst case of every answer. See
+// reward.Model.Standardise; NewRaw does not ask.
+func New(members ...bayesrm.Scorer) (*Ensemble, error) {
+	for i, s := range members {
+		var m *reward.Model
+		switch s := s.(type) {
+		case *reward.Model:
+			m = s
+		case *laplace.Posterior:
+			m = s.Model
+		}
+		if m != nil && m.Normalizer == nil {
+			return nil, fmt.Errorf("ensemble: member %d is not standardised: call its Standardise with held-out pairs, or use NewRaw", i)
+		}
+	}
+	return NewRaw(members...)
+}
+
+// NewRaw is New for members in whatever units they have.
+func NewRaw(members ...bayesrm.Scorer) (*Ensemble, error) {
+	if len(members) == 0 {
+		return nil, errors.New("ensemble: no members")
+	}
+	return &Ensemble{members}, nil
+}
+
+// String is the number of members.
+func (e *Ensemble) String() string { return fmt.Sprintf("ensemble of %d members", len(e.Members)) }
+
+// Score returns the belief about each answer to a prompt. The members' beliefs stay on it.
+func (e *Ensemble) Score(ctx context.Context, prompt string, answers []string) ([]bayesrm.Belief, error) {
+	return e.average(func(i int) ([]bayesrm.Belief, error) { return e.Members[i].Score(ctx, prompt, answers) })
+}
+
+// ScorePool returns the beliefs about all answers of a pool, in its order. Posteriors give relative variances too; those of
+// members without any variance are 0.
+func (e *Ensemble) ScorePool(ctx context.Context, pool *bayesrm.Pool) ([]bayesrm.Belief, error) {
+	return e.average(func(i int) ([]bayesrm.Belief, error) {
+		defer progress.Report(ctx, progress.Event{Task: "score with the members", Done: i + 1, Total: len(e.Members)})
+		if l, ok := e.Members[i].(*laplace.Posterior); ok {
+			return l.ScorePool(ctx, pool, nil)
+		}
+		var out []bayesrm.Belief
+		for _, q := range pool.Questions {
+			texts := make([]string, len(q.Answers))
+			for k, a := range q.Answers {
+				texts[k] = a.Text
+			}
+			bs, err := e.Members[i].Score(ctx, q.Prompt, texts)
+			if err != nil {
+				return nil, fmt.Errorf("prompt %s: %w", q.ID, err)
+			}
+			for k, a := range q.Answers {
+				bs[k].ID = a.ID
+			}
+			out = append(out, bs...)
+		}
+		return out, nil
+	})
+}
+
+func (e *Ensemble) average(score func(member int) ([]bayesrm.Belief, error)) ([]bayesrm.Belief, error) {
+	var all [][]bayesrm.Belief
+	for i := range e.Members {
+		bs, err := score(i)
+		if err != nil {
+			return nil, fmt.Errorf("ensemble: member %d: %w", i, err)
+		}
+		all = append(all, bs)
+	}
+	out := make([]bayesrm.Belief, len(all[0]))
+	for k := range out {
+		members := make([]bayesrm.Belief, len(all))
+		for i := range all {
+			members[i] = all[i][k]
+		}
+		out[k] = penalty.Average(members)
+	}
+	return out, nil
+}
+
+// Options configure Train. A nil *Options, and every zero field, mean the default.
+type Options struct {
+	// Members is M. Default 5.
+	Members int
+	// Reward is how each member is trained; its Seed is that of the first, the next have the next seeds.
+	Reward *reward.Options
+	// Bagging trains each member on its own bootstrap sample of the pairs (Gleave and Irving, arXiv 2203.07472).
+	Bagging bool
+	// Bases are backbones that the members take in turn, instead of the one that Train is given: with backbones of several
+	// pretraining runs, a pretrain-seed ensemble (Eisenstein et al., arXiv 2312.09244; they also set Reward.Centring to 0.01).
+	Bases []*llm.Model
+}
+
+// Train trains independent members that differ in their seeds: LoRA, head and order of the pairs.
+func Train(ctx context.Context, base *llm.Model, pairs *prefs.Pairs, opts *Options) ([]*reward.Model, error) {
+	o, ros := opts.resolve()
+	var out []*reward.Model
+	for i, ro := range ros {
+		b, data := base, pairs
+		if len(o.Bases) > 0 {
+			b = o.Bases[i%len(o.Bases)]
+		}
+		if o.Bagging {
+			data = pairs.Bootstrap(ro.Seed)
+		}
+		m, err := reward.Train(ctx, b, data, ro)
+		if err != nil {
+			return out, fmt.Errorf("ensemble: train member %d of %d: %w", i, o.Members, err)
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// resolve returns the options and those of each member.
+func (o *Options) resolve() (Options, []*reward.Options) {
+	r := Options{}
+	if o != nil {
+		r = *o
+	}
+	if r.Members <= 0 {
+		r.Members = 5
+	}
+	ros := make([]*reward.Options, r.Members)
+	for i := range ros {
+		ros[i] = &reward.Options{}
+		if r.Reward != nil {
+			*ros[i] = *r.Reward
+		}
+		ros[i].Seed += uint64(i)
+	}
+	return r, ros
+}
+
+// Scorers are models as members.
+func Scorers[M bayesrm.Scorer](models []M) []bayesrm.Scorer {
+	out := make([]bayesrm.Scorer, len(models))
+	for i, m := range models {
+		out[i] = m
+	}
+	return out
+}
+
+// Dropout is an ensemble of one model: each member is the model with another mask (MC dropout, Gal and Ghahramani 2016). The
+// model must have been trained with reward.Options.Dropout.
+func Dropout(m *reward.Model, members int) (*Ensemble, error) {
+	out := make([]bayesrm.Scorer, members)
+	for i := range out {
+		out[i] = masked{m, uint64(i + 1)}
+	}
+	return NewRaw(out...)
+}
+
+type masked struct {
+	model *reward.Model
+	seed  uint64
+}
+
+func (s masked) Score(ctx context.Context, prompt string, answers []string) ([]bayesrm.Belief, error) {
+	var seqs [][]int
+	for _, a := range answers {
+		ids, _, err := s.model.Encode(prompt, a)
+		if err != nil {
+			return nil, err
+		}
+		seqs = append(seqs, ids)
+	}
+	r, err := s.model.DropoutRewards(ctx, seqs, s.seed)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]bayesrm.Belief, len(r))
+	for i, v := range r {
+		out[i] = s.model.Standardised(bayesrm.Belief{ID: fmt.Sprint(i), Mean: v})
+	}
+	return out, nil
+}
