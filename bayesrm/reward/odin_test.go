@@ -1,0 +1,127 @@
+package reward
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"gobayes/bayesrm/internal/check"
+	"gobayes/bayesrm/llm"
+	"gobayes/bayesrm/prefs"
+	"gobayes/bayesrm/tokenizer"
+	"gobayes/bayesrm/train"
+)
+
+// wordModel is a tiny model over the words w0, w1, ….
+func wordModel(t *testing.T) *llm.Model {
+	t.Helper()
+	m := tinyModel(t, 1)
+	words := []string{"<eos>", "<unk>"}
+	for i := range 38 {
+		words = append(words, fmt.Sprint("w", i))
+	}
+	m.Tokenizer = tokenizer.NewWords(words)
+	return m
+}
+
+// longPairs prefers answers with more of the good words w0 to w4, which are mostly the longer ones.
+func longPairs(n int) *prefs.Pairs {
+	rng := rand.New(rand.NewPCG(1, 2))
+	answer := func(length int) (string, int) {
+		var w []string
+		good := 0
+		for range length {
+			k := rng.IntN(15)
+			if k < 5 {
+				good++
+			}
+			w = append(w, fmt.Sprint("w", k))
+		}
+		return strings.Join(w, " "), good
+	}
+	p := &prefs.Pairs{}
+	for p.Len() < n {
+		a, ga := answer(3 + rng.IntN(18))
+		b, gb := answer(3 + rng.IntN(18))
+		if ga < gb {
+			a, b = b, a
+		}
+		if ga != gb {
+			p.Rows = append(p.Rows, prefs.Pair{Prompt: "w20 w21", Chosen: a, Rejected: b})
+		}
+	}
+	return p
+}
+
+// TestODINGradient: the gradients of a step by differences, of both heads and of LoRA weights.
+func TestODINGradient(t *testing.T) {
+	tr, err := newODIN(wordModel(t), longPairs(6), &ODINOptions{Length: 0.7, Orthogonal: 0.4}, &Options{Rank: 2, Seed: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range tr.Model.Base.LoRAs() {
+		for i := range a.B.Data {
+			a.B.Data[i] = float32(i%7)/10 - 0.3
+		}
+	}
+	items := []int{0, 1, 2, 3, 4, 5}
+	f := func() float64 {
+		l, err := tr.Step(t.Context(), train.Step{Items: items, Weight: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	params, grads := tr.Weights()
+	f()
+	var once [][]float32 // every call adds to grads
+	for _, g := range grads {
+		once = append(once, slices.Clone(g))
+	}
+	for k := range params {
+		n := min(8, len(params[k]))
+		got := once[k][:n]
+		check.Close(t, fmt.Sprint("weights ", k), got, check.Grad(f, params[k][:n], 1e-2), 3e-4, 3e-2)
+	}
+}
+
+// TestODIN: the quality head correlates less with the length than a plain head does.
+func TestODIN(t *testing.T) {
+	pairs := longPairs(200)
+	o := &Options{Rank: 4, LearningRate: 1e-2, Epochs: 6, Batch: 16, Seed: 1}
+	correlate := func(m *Model) float64 {
+		seqs, err := m.EncodePairs(pairs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := m.Rewards(t.Context(), seqs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var n []float64
+		for _, s := range seqs {
+			n = append(n, float64(len(s)))
+		}
+		rho, _ := correlation(n, r)
+		return rho
+	}
+	plain, err := Train(t.Context(), wordModel(t), pairs, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	odin, err := TrainODIN(t.Context(), wordModel(t), pairs, nil, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := correlate(plain), correlate(odin)
+	t.Logf("correlation with the length: plain %.3f, ODIN %.3f", a, b)
+	if a < 0.4 || math.Abs(b) > a/2 {
+		t.Errorf("correlation with the length: plain %.3f, ODIN %.3f", a, b)
+	}
+	if _, err := TrainODIN(t.Context(), wordModel(t), pairs, nil, &Options{L2: 1}); err == nil {
+		t.Error("an option that ODIN's loss ignores is accepted")
+	}
+}
