@@ -157,13 +157,22 @@ func (o *Options) resolve() (Options, []*reward.Options) {
 	return r, ros
 }
 
-// Scorers are models as members.
-func Scorers[M bayesrm.Scorer](models []M) []bayesrm.Scorer {
-	out := make([]bayesrm.Scorer, len(models))
-	for i, m := range models {
-		out[i] = m
+// FromModels is New of reward models.
+func FromModels(models []*reward.Model) (*Ensemble, error) {
+	var ms []bayesrm.Scorer
+	for _, m := range models {
+		ms = append(ms, m)
 	}
-	return out
+	return New(ms...)
+}
+
+// FromPosteriors is New of posteriors: the Laplace ensemble of the paper (eqs. 20–22).
+func FromPosteriors(posteriors []*laplace.Posterior) (*Ensemble, error) {
+	var ms []bayesrm.Scorer
+	for _, l := range posteriors {
+		ms = append(ms, l)
+	}
+	return New(ms...)
 }
 
 // Dropout is an ensemble of one model: each member is the model with another mask (MC dropout, Gal and Ghahramani 2016). The

@@ -73,7 +73,7 @@ func TestTrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(Scorers(ms)...); err == nil || !strings.Contains(err.Error(), "Standardise") {
+	if _, err := FromModels(ms); err == nil || !strings.Contains(err.Error(), "Standardise") {
 		t.Errorf("members in logits: %v", err)
 	}
 	for _, m := range ms {
@@ -81,7 +81,7 @@ func TestTrain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	e, err := New(Scorers(ms)...)
+	e, err := FromModels(ms)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestTrain(t *testing.T) {
 		}
 		ls = append(ls, l)
 	}
-	la, err := New(Scorers(ls)...)
+	la, err := FromPosteriors(ls)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -353,5 +353,41 @@ func TestDropout(t *testing.T) {
 	}
 	if _, err := e.Score(t.Context(), r.Prompt, []string{"a"}); err == nil || !strings.Contains(err.Error(), "Options.Dropout") {
 		t.Errorf("a model without dropout: %v", err)
+	}
+}
+
+// TestHeads: heads fit the pairs they are trained on, differ, and read a text once; a head on bootstrap samples differs in data.
+func TestHeads(t *testing.T) {
+	ctx := t.Context()
+	pairs := worldPairs(t, 200, 8)
+	o := &Options{Members: 3, Reward: &reward.Options{LearningRate: 1e-2, Epochs: 20}}
+	h, err := TrainHeads(ctx, load(t, "backbone"), pairs, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := 0
+	for _, r := range pairs.Rows {
+		bs, err := h.Score(ctx, r.Prompt, []string{r.Chosen, r.Rejected})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bs[0].Mean > bs[1].Mean {
+			right++
+		}
+		if len(bs[0].Members) != 3 || bs[0].Members[0].Mean == bs[0].Members[1].Mean {
+			t.Fatalf("members %v", bs[0].Members)
+		}
+	}
+	t.Logf("%d of %d pairs right", right, pairs.Len())
+	if right < 130 {
+		t.Errorf("%d of %d pairs right", right, pairs.Len())
+	}
+	o.Bagging = true
+	b, err := TrainHeads(ctx, load(t, "backbone"), pairs, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Heads[0][0] == h.Heads[0][0] {
+		t.Error("bagging changed nothing")
 	}
 }

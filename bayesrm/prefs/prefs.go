@@ -101,10 +101,19 @@ func (p *Pairs) Flip(share float64, seed uint64) *Pairs {
 
 // Bootstrap draws as many pairs as there are, with replacement: the data of a member of a bagged ensemble.
 func (p *Pairs) Bootstrap(seed uint64) *Pairs {
-	rng := rand.New(rand.NewPCG(seed, 0x626167))
 	out := &Pairs{Skipped: p.Skipped}
-	for range p.Rows {
-		out.Rows = append(out.Rows, p.Rows[rng.IntN(len(p.Rows))])
+	for _, i := range BootstrapIndices(len(p.Rows), seed) {
+		out.Rows = append(out.Rows, p.Rows[i])
+	}
+	return out
+}
+
+// BootstrapIndices are the indices that Bootstrap draws from n pairs.
+func BootstrapIndices(n int, seed uint64) []int {
+	rng := rand.New(rand.NewPCG(seed, 0x626167))
+	out := make([]int, n)
+	for i := range out {
+		out[i] = rng.IntN(n)
 	}
 	return out
 }

@@ -9,15 +9,19 @@ import (
 
 func gobayes_bayesrm_ensembleTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Diversity":    reflect.ValueOf(p_gobayes_bayesrm_ensemble.Diversity),
-		"Dropout":      reflect.ValueOf(p_gobayes_bayesrm_ensemble.Dropout),
-		"Ensemble":     reflect.ValueOf((*p_gobayes_bayesrm_ensemble.Ensemble)(nil)),
-		"New":          reflect.ValueOf(p_gobayes_bayesrm_ensemble.New),
-		"NewRaw":       reflect.ValueOf(p_gobayes_bayesrm_ensemble.NewRaw),
-		"Options":      reflect.ValueOf((*p_gobayes_bayesrm_ensemble.Options)(nil)),
-		"Train":        reflect.ValueOf(p_gobayes_bayesrm_ensemble.Train),
-		"TrainDiverse": reflect.ValueOf(p_gobayes_bayesrm_ensemble.TrainDiverse),
-		"WARM":         reflect.ValueOf(p_gobayes_bayesrm_ensemble.WARM),
+		"Diversity":      reflect.ValueOf(p_gobayes_bayesrm_ensemble.Diversity),
+		"Dropout":        reflect.ValueOf(p_gobayes_bayesrm_ensemble.Dropout),
+		"Ensemble":       reflect.ValueOf((*p_gobayes_bayesrm_ensemble.Ensemble)(nil)),
+		"FromModels":     reflect.ValueOf(p_gobayes_bayesrm_ensemble.FromModels),
+		"FromPosteriors": reflect.ValueOf(p_gobayes_bayesrm_ensemble.FromPosteriors),
+		"Heads":          reflect.ValueOf((*p_gobayes_bayesrm_ensemble.Heads)(nil)),
+		"New":            reflect.ValueOf(p_gobayes_bayesrm_ensemble.New),
+		"NewRaw":         reflect.ValueOf(p_gobayes_bayesrm_ensemble.NewRaw),
+		"Options":        reflect.ValueOf((*p_gobayes_bayesrm_ensemble.Options)(nil)),
+		"Train":          reflect.ValueOf(p_gobayes_bayesrm_ensemble.Train),
+		"TrainDiverse":   reflect.ValueOf(p_gobayes_bayesrm_ensemble.TrainDiverse),
+		"TrainHeads":     reflect.ValueOf(p_gobayes_bayesrm_ensemble.TrainHeads),
+		"WARM":           reflect.ValueOf(p_gobayes_bayesrm_ensemble.WARM),
 	}
 }
 

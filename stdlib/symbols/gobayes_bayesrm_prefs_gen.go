@@ -9,13 +9,14 @@ import (
 
 func gobayes_bayesrm_prefsTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AnswerID":    reflect.ValueOf(p_gobayes_bayesrm_prefs.AnswerID),
-		"FromRanking": reflect.ValueOf(p_gobayes_bayesrm_prefs.FromRanking),
-		"Load":        reflect.ValueOf(p_gobayes_bayesrm_prefs.Load),
-		"LoadPairs":   reflect.ValueOf(p_gobayes_bayesrm_prefs.LoadPairs),
-		"LoadPool":    reflect.ValueOf(p_gobayes_bayesrm_prefs.LoadPool),
-		"Pair":        reflect.ValueOf((*p_gobayes_bayesrm_prefs.Pair)(nil)),
-		"Pairs":       reflect.ValueOf((*p_gobayes_bayesrm_prefs.Pairs)(nil)),
+		"AnswerID":         reflect.ValueOf(p_gobayes_bayesrm_prefs.AnswerID),
+		"BootstrapIndices": reflect.ValueOf(p_gobayes_bayesrm_prefs.BootstrapIndices),
+		"FromRanking":      reflect.ValueOf(p_gobayes_bayesrm_prefs.FromRanking),
+		"Load":             reflect.ValueOf(p_gobayes_bayesrm_prefs.Load),
+		"LoadPairs":        reflect.ValueOf(p_gobayes_bayesrm_prefs.LoadPairs),
+		"LoadPool":         reflect.ValueOf(p_gobayes_bayesrm_prefs.LoadPool),
+		"Pair":             reflect.ValueOf((*p_gobayes_bayesrm_prefs.Pair)(nil)),
+		"Pairs":            reflect.ValueOf((*p_gobayes_bayesrm_prefs.Pairs)(nil)),
 	}
 }
 
