@@ -5,7 +5,6 @@ import (
 	"go/doc"
 	"go/parser"
 	"go/token"
-	"io/fs"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -16,39 +15,51 @@ import (
 func names(t *testing.T, dir string) map[string]bool {
 	t.Helper()
 	set := token.NewFileSet()
-	ps, err := parser.ParseDir(set, dir, func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
+	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []*ast.File
+	for _, p := range paths {
+		if strings.HasSuffix(p, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(set, p, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	d, err := doc.NewFromFiles(set, files, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := map[string]bool{}
-	for _, p := range ps {
-		d := doc.New(p, dir, 0)
-		values := func(vs []*doc.Value) {
-			for _, v := range vs {
-				for _, n := range v.Names {
-					out[n] = true
-				}
+	values := func(vs []*doc.Value) {
+		for _, v := range vs {
+			for _, n := range v.Names {
+				out[n] = true
 			}
 		}
-		funcs := func(prefix string, fs []*doc.Func) {
-			for _, f := range fs {
-				out[prefix+f.Name] = true
-			}
+	}
+	funcs := func(prefix string, fs []*doc.Func) {
+		for _, f := range fs {
+			out[prefix+f.Name] = true
 		}
-		values(d.Consts)
-		values(d.Vars)
-		funcs("", d.Funcs)
-		for _, typ := range d.Types {
-			out[typ.Name] = true
-			values(typ.Consts)
-			values(typ.Vars)
-			funcs("", typ.Funcs)
-			funcs(typ.Name+".", typ.Methods)
-			if s, ok := typ.Decl.Specs[0].(*ast.TypeSpec).Type.(*ast.StructType); ok {
-				for _, f := range s.Fields.List {
-					for _, n := range f.Names {
-						out[typ.Name+"."+n.Name] = true
-					}
+	}
+	values(d.Consts)
+	values(d.Vars)
+	funcs("", d.Funcs)
+	for _, typ := range d.Types {
+		out[typ.Name] = true
+		values(typ.Consts)
+		values(typ.Vars)
+		funcs("", typ.Funcs)
+		funcs(typ.Name+".", typ.Methods)
+		if s, ok := typ.Decl.Specs[0].(*ast.TypeSpec).Type.(*ast.StructType); ok {
+			for _, f := range s.Fields.List {
+				for _, n := range f.Names {
+					out[typ.Name+"."+n.Name] = true
 				}
 			}
 		}
