@@ -32,53 +32,113 @@ func Weights(N, n int) []float64 {
 // Estimate returns the expected value of the best of n by score, for each n. Answers of equal score share their values:
 // ties are broken at random.
 func Estimate(score, value []float64, ns []int) []float64 {
-	return estimate(score, [][]float64{value}, ns, table{})[0]
+	return new(estimator).estimate(score, [][]float64{value}, ns)[0]
 }
 
-// table holds weights that prompts with as many answers share.
-type table map[[2]int][]float64
+// estimator keeps what prompts share: the weights, and room to sort in.
+type estimator struct {
+	weights   map[[2]int][]float64 // of (N, n), from the first that counts to the last
+	keys, tmp []uint64
+	sorted    []float64
+}
 
-func (t table) weights(N, n int) []float64 {
-	w, ok := t[[2]int{N, n}]
-	if !ok {
-		w = Weights(N, n)
-		t[[2]int{N, n}] = w
+// negligible is a weight that N of which do not change a sum.
+const negligible = 1e-22
+
+// tail returns the weights of the largest answers, without those that are negligible.
+func (e *estimator) tail(N, n int) []float64 {
+	w, ok := e.weights[[2]int{N, n}]
+	if ok {
+		return w
 	}
+	w = Weights(N, n)
+	for len(w) > 1 && w[0] < negligible {
+		w = w[1:]
+	}
+	if e.weights == nil {
+		e.weights = map[[2]int][]float64{}
+	}
+	e.weights[[2]int{N, n}] = w
 	return w
 }
 
 // estimate is Estimate for several values of the same answers.
-func estimate(score []float64, values [][]float64, ns []int, t table) [][]float64 {
+func (e *estimator) estimate(score []float64, values [][]float64, ns []int) [][]float64 {
 	N := len(score)
-	type ranked struct {
-		score float64
-		row   int32
+	order := e.ascending(score)
+	if len(e.sorted) != N {
+		e.sorted = make([]float64, N)
 	}
-	order := make([]ranked, N)
-	for i, s := range score {
-		order[i] = ranked{s, int32(i)}
-	}
-	slices.SortFunc(order, func(a, b ranked) int { return cmp.Compare(a.score, b.score) })
 	out := make([][]float64, len(values))
-	sorted := make([]float64, N)
 	for k, value := range values {
 		for i := 0; i < N; {
-			j := i
-			var s float64
-			for j < N && order[j].score == order[i].score {
-				s += value[order[j].row]
+			first := score[uint32(order[i])]
+			s, j := value[uint32(order[i])], i+1
+			for j < N && score[uint32(order[j])] == first {
+				s += value[uint32(order[j])]
 				j++
 			}
 			for l := i; l < j; l++ {
-				sorted[l] = s / float64(j-i)
+				e.sorted[l] = s / float64(j-i)
 			}
 			i = j
 		}
 		for _, n := range ns {
-			out[k] = append(out[k], floats.Dot(t.weights(N, n), sorted))
+			w := e.tail(N, n)
+			out[k] = append(out[k], floats.Dot(w, e.sorted[N-len(w):]))
 		}
 	}
 	return out
+}
+
+// ascending returns the answers in ascending order of score: the number of each in the low half of an entry. The high half
+// is the start of the score, by which a radix sort goes; where that is equal the scores are compared.
+func (e *estimator) ascending(score []float64) []uint64 {
+	const digit, passes = 11, 3
+	N := len(score)
+	if len(e.keys) != N {
+		e.keys, e.tmp = make([]uint64, N), make([]uint64, N)
+	}
+	var count [passes][1 << digit]uint32
+	for i, s := range score {
+		bits := math.Float64bits(s + 0) // no −0
+		if bits>>63 == 1 {
+			bits = ^bits
+		} else {
+			bits |= 1 << 63
+		}
+		key := bits >> 32
+		e.keys[i] = key<<32 | uint64(i)
+		for p := range passes {
+			count[p][key>>(digit*p)&(1<<digit-1)]++
+		}
+	}
+	for p := range passes {
+		var at uint32
+		for d, n := range count[p] {
+			count[p][d] = at
+			at += n
+		}
+		shift := 32 + digit*p
+		for _, k := range e.keys {
+			c := &count[p][k>>shift&(1<<digit-1)]
+			e.tmp[*c] = k
+			*c++
+		}
+		e.keys, e.tmp = e.tmp, e.keys
+	}
+	less := func(a, b uint64) int { return cmp.Compare(score[uint32(a)], score[uint32(b)]) }
+	for i := 0; i < N; {
+		j := i + 1
+		for j < N && e.keys[j]>>32 == e.keys[i]>>32 {
+			j++
+		}
+		if run := e.keys[i:j]; len(run) > 1 && !slices.IsSortedFunc(run, less) {
+			slices.SortFunc(run, less)
+		}
+		i = j
+	}
+	return e.keys
 }
 
 // SamePick is the probability that two scores choose the same of n answers drawn without replacement, exactly. Of equal
@@ -154,7 +214,7 @@ func Curve(pool *bayesrm.Pool, scores []bayesrm.Score, ns []int) (*Result, error
 		r.KL = append(r.KL, KL(n))
 	}
 	grid := append([]int{1}, ns...) // gains are over n = 1
-	weights := table{}
+	var e estimator
 	for _, q := range pool.Questions {
 		var score, mean, gold []float64
 		for _, n := range ns {
@@ -172,10 +232,10 @@ func Curve(pool *bayesrm.Pool, scores []bayesrm.Score, ns []int) (*Result, error
 			}
 			score, mean, gold = append(score, s.Value), append(mean, s.Mean), append(gold, a.Gold)
 		}
-		e := estimate(score, [][]float64{score, mean, gold}, grid, weights)
-		r.PromptProxy = append(r.PromptProxy, gains(e[0]))
-		r.PromptMean = append(r.PromptMean, gains(e[1]))
-		r.PromptGold = append(r.PromptGold, gains(e[2]))
+		v := e.estimate(score, [][]float64{score, mean, gold}, grid)
+		r.PromptProxy = append(r.PromptProxy, gains(v[0]))
+		r.PromptMean = append(r.PromptMean, gains(v[1]))
+		r.PromptGold = append(r.PromptGold, gains(v[2]))
 	}
 	r.Proxy, r.Mean, r.Gold = intervals(r.PromptProxy, len(ns)), intervals(r.PromptMean, len(ns)), intervals(r.PromptGold, len(ns))
 	return r, nil

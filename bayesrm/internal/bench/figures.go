@@ -14,10 +14,15 @@ import (
 	"slices"
 	"time"
 
+	"gobayes/bayesrm"
+	"gobayes/bayesrm/bestofn"
+	"gobayes/bayesrm/laplace"
 	"gobayes/bayesrm/linalg"
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/nn"
 	"gobayes/bayesrm/optim"
+	"gobayes/bayesrm/prefs"
+	"gobayes/bayesrm/reward"
 	"gobayes/bayesrm/tensor"
 	"gobayes/bayesrm/tokenizer"
 
@@ -59,9 +64,12 @@ func figures() []figure {
 		figure{name: "forward-70m", unit: "tokens/s", peer: "forward", goal: 1.25, ours: (*run).forward},
 		figure{name: "lora-70m", unit: "tokens/s", peer: "lora", goal: 1.45, ours: (*run).lora},
 		figure{name: "lora-hh", unit: "tokens/s", peer: "lora_hh", goal: 2.2, ours: (*run).loraHH},
+		figure{name: "laplace-fit", unit: "pairs/s", peer: "laplace:fit", goal: 1.8, ours: func(r *run) error { return r.laplace("fit") }},
+		figure{name: "laplace-var", unit: "texts/s", peer: "laplace:var", goal: 1.8, ours: func(r *run) error { return r.laplace("var") }},
 		figure{name: "score-shared", unit: "answers/s", peer: "score", goal: 3, ours: (*run).score},
 		figure{name: "decode-1", unit: "tokens/s", peer: "llama_cpp", goal: 1, ours: func(r *run) error { return r.decode(1) }},
 		figure{name: "decode-64", unit: "tokens/s", peer: "decode_1", goal: 15, ours: func(r *run) error { return r.decode(64) }},
+		figure{name: "bestofn", unit: "prompts/s", peer: "bestofn", goal: 2, threads: 1, ours: (*run).bestofn},
 		figure{name: "tokenise", unit: "MB/s", peer: "tokenise", goal: 2, threads: 1, ours: (*run).tokenise},
 	)
 }
@@ -228,6 +236,78 @@ const (
 	hhPairs = 24
 	hhBatch = 8
 )
+
+// laplacePairs is the number of real pairs, of at most laplaceTokens tokens a text, of the figures on the posterior.
+const (
+	laplacePairs  = 48
+	laplaceTokens = 128
+)
+
+// laplace fits the exact posterior of Pythia-70M's shape on real pairs of mixed length, or scores both texts of each.
+func (r *run) laplace(what string) error {
+	p, err := newPythia(true)
+	if err != nil {
+		return err
+	}
+	if p.m.Tokenizer, err = r.neox(); err != nil {
+		return err
+	}
+	pairs, err := prefs.Load(filepath.Join(r.shared, "data", "hh_harmless_pairs.jsonl.gz"))
+	if err != nil {
+		return err
+	}
+	pairs = pairs.Sample(laplacePairs, 1)
+	t, err := reward.NewTrainer(p.m, pairs, &reward.Options{MaxTokens: laplaceTokens})
+	if err != nil {
+		return err
+	}
+	seqs, err := t.Model.EncodePairs(pairs)
+	if err != nil {
+		return err
+	}
+	if err := r.give("laplace.json", seqs); err != nil {
+		return err
+	}
+	if what == "fit" {
+		return r.timed(laplacePairs, func() error { _, err := laplace.Fit(r.ctx, t.Model, pairs, nil); return err })
+	}
+	l, err := laplace.Fit(r.ctx, t.Model, pairs, nil)
+	if err != nil {
+		return err
+	}
+	pool := &bayesrm.Pool{}
+	for i, p := range pairs.Rows {
+		id := fmt.Sprint(i)
+		pool.Questions = append(pool.Questions, bayesrm.Question{ID: id, Prompt: p.Prompt, Answers: []bayesrm.Answer{{ID: id + "w", Text: p.Chosen}, {ID: id + "l", Text: p.Rejected}}})
+	}
+	return r.timed(2*laplacePairs, func() error {
+		_, err := l.ScorePool(r.ctx, pool, &laplace.ScoreOptions{Single: true})
+		return err
+	})
+}
+
+// bestofn is the curve of 30 values of n over 12,500 answers a prompt, with ties.
+func (r *run) bestofn() error {
+	const N, prompts = 12_500, 100
+	rng := rand.New(rand.NewPCG(1, 1))
+	var score, gold [prompts][]float64
+	for p := range prompts {
+		for range N {
+			score[p] = append(score[p], math.Round(1000*rng.NormFloat64())/1000)
+			gold[p] = append(gold[p], rng.NormFloat64())
+		}
+	}
+	var ns []int
+	for k := range 30 {
+		ns = append(ns, int(math.Pow(N, float64(k)/29)))
+	}
+	return r.timed(prompts, func() error {
+		for p := range prompts {
+			bestofn.Estimate(score[p], gold[p], ns)
+		}
+		return nil
+	})
+}
 
 func gunzip(path string) ([]byte, error) {
 	f, err := os.Open(path)

@@ -5,8 +5,8 @@
 //
 // peak is the multiply-adds of one core; gemm-… are products of Pythia-70M and SmolLM2-135M, …64 and eigen in float64; forward
 // and lora are a pass and a step of Pythia-70M's shape on 8 rows of 512 tokens, lora-hh steps on the lengths of real
-// preference pairs, score-shared 64 answers of 64 tokens to a prompt of 200; decode is SmolLM2-135M in float32, one sequence
-// beside llama.cpp and 64 beside our own one.
+// preference pairs, laplace-fit and -var the exact posterior on such pairs and its variances, score-shared 64 answers of 64 tokens to a prompt of 200; decode is SmolLM2-135M in float32, one sequence
+// beside llama.cpp and 64 beside our own one; bestofn is 30 values of n over 12,500 answers a prompt.
 //
 // The peers are Python programs (peers.py); BAYESRM_PYTHON names the interpreter, python3 by default. What is not
 // installed, and what needs files of ../shared that are absent, is skipped with a message.
