@@ -32,11 +32,12 @@ func Weights(N, n int) []float64 {
 // Estimate returns the expected value of the best of n by score, for each n. Answers of equal score share their values:
 // ties are broken at random.
 func Estimate(score, value []float64, ns []int) []float64 {
-	return new(estimator).estimate(score, [][]float64{value}, ns)[0]
+	return new(Estimator).Estimate(score, [][]float64{value}, ns)[0]
 }
 
-// estimator keeps what prompts share: the weights, and room to sort in.
-type estimator struct {
+// Estimator is Estimate for many prompts: it keeps the weights, and room to sort in. The zero value is ready. It is not safe for
+// concurrent use.
+type Estimator struct {
 	weights   map[[2]int][]float64 // of (N, n), from the first that counts to the last
 	keys, tmp []uint64
 	sorted    []float64
@@ -46,7 +47,7 @@ type estimator struct {
 const negligible = 1e-22
 
 // tail returns the weights of the largest answers, without those that are negligible.
-func (e *estimator) tail(N, n int) []float64 {
+func (e *Estimator) tail(N, n int) []float64 {
 	w, ok := e.weights[[2]int{N, n}]
 	if ok {
 		return w
@@ -62,8 +63,8 @@ func (e *estimator) tail(N, n int) []float64 {
 	return w
 }
 
-// estimate is Estimate for several values of the same answers.
-func (e *estimator) estimate(score []float64, values [][]float64, ns []int) [][]float64 {
+// Estimate returns, for each slice of values of the same answers, the expected value of the best of n by score, for each n.
+func (e *Estimator) Estimate(score []float64, values [][]float64, ns []int) [][]float64 {
 	N := len(score)
 	order := e.ascending(score)
 	if len(e.sorted) != N {
@@ -93,7 +94,7 @@ func (e *estimator) estimate(score []float64, values [][]float64, ns []int) [][]
 
 // ascending returns the answers in ascending order of score: the number of each in the low half of an entry. The high half
 // is the start of the score, by which a radix sort goes; where that is equal the scores are compared.
-func (e *estimator) ascending(score []float64) []uint64 {
+func (e *Estimator) ascending(score []float64) []uint64 {
 	const digit, passes = 11, 3
 	N := len(score)
 	if len(e.keys) != N {
@@ -214,7 +215,7 @@ func Curve(pool *bayesrm.Pool, scores []bayesrm.Score, ns []int) (*Result, error
 		r.KL = append(r.KL, KL(n))
 	}
 	grid := append([]int{1}, ns...) // gains are over n = 1
-	var e estimator
+	var e Estimator
 	for _, q := range pool.Questions {
 		var score, mean, gold []float64
 		for _, n := range ns {
@@ -232,7 +233,7 @@ func Curve(pool *bayesrm.Pool, scores []bayesrm.Score, ns []int) (*Result, error
 			}
 			score, mean, gold = append(score, s.Value), append(mean, s.Mean), append(gold, a.Gold)
 		}
-		v := e.estimate(score, [][]float64{score, mean, gold}, grid)
+		v := e.Estimate(score, [][]float64{score, mean, gold}, grid)
 		r.PromptProxy = append(r.PromptProxy, gains(v[0]))
 		r.PromptMean = append(r.PromptMean, gains(v[1]))
 		r.PromptGold = append(r.PromptGold, gains(v[2]))

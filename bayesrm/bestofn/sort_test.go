@@ -9,7 +9,7 @@ import (
 // TestAscending: the order of a comparison sort, for scores that are equal in their first half, all equal, ±0 or infinite.
 func TestAscending(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
-	var e estimator
+	var e Estimator
 	for _, draw := range []func() float64{rng.NormFloat64, func() float64 { return 1 + 1e-12*rng.Float64() }, func() float64 { return 7 },
 		func() float64 { return float64(rng.IntN(3)-1) * 0 }, func() float64 { return math.Inf(rng.IntN(2)*2 - 1) }, func() float64 { return math.Round(3 * rng.NormFloat64()) }} {
 		for _, N := range []int{1, 2, 100, 3000} {

@@ -14,6 +14,7 @@ func gobayes_bayesrm_bestofnTable() map[string]reflect.Value {
 		"Curve":      reflect.ValueOf(p_gobayes_bayesrm_bestofn.Curve),
 		"Difference": reflect.ValueOf(p_gobayes_bayesrm_bestofn.Difference),
 		"Estimate":   reflect.ValueOf(p_gobayes_bayesrm_bestofn.Estimate),
+		"Estimator":  reflect.ValueOf((*p_gobayes_bayesrm_bestofn.Estimator)(nil)),
 		"ExactKL":    reflect.ValueOf(p_gobayes_bayesrm_bestofn.ExactKL),
 		"Fit":        reflect.ValueOf((*p_gobayes_bayesrm_bestofn.Fit)(nil)),
 		"FitBoN":     reflect.ValueOf(p_gobayes_bayesrm_bestofn.FitBoN),

@@ -301,9 +301,10 @@ func (r *run) bestofn() error {
 	for k := range 30 {
 		ns = append(ns, int(math.Pow(N, float64(k)/29)))
 	}
+	var e bestofn.Estimator
 	return r.timed(prompts, func() error {
 		for p := range prompts {
-			bestofn.Estimate(score[p], gold[p], ns)
+			e.Estimate(score[p], [][]float64{gold[p]}, ns)
 		}
 		return nil
 	})
