@@ -88,6 +88,16 @@ func TestODINGradient(t *testing.T) {
 	}
 }
 
+// TestUnit: the gradient through centring and scaling, by differences.
+func TestUnit(t *testing.T) {
+	w, c := []float32{0.3, -1, 2, 0.5, 0.1}, []float32{1, 2, -0.5, 0.7, 3}
+	f := func() float64 { u, _ := unit(w); return dot(u, c) }
+	_, back := unit(w)
+	got := make([]float32, len(w))
+	back(got, c)
+	check.Close(t, "gradient", got, check.Grad(f, w, 1e-2), 1e-3, 0)
+}
+
 // TestODIN: the quality head correlates less with the length than a plain head does.
 func TestODIN(t *testing.T) {
 	pairs := longPairs(200)

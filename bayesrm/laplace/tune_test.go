@@ -1,0 +1,108 @@
+package laplace
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"gobayes/bayesrm"
+	"gobayes/bayesrm/internal/check"
+	"gobayes/bayesrm/llm"
+	"gobayes/bayesrm/prefs"
+	"gobayes/bayesrm/reward"
+	"gobayes/bayesrm/world"
+)
+
+// trained is a small reward model of the world, and pairs of which it has seen the first 40.
+func trained(t *testing.T) (*reward.Model, *prefs.Pairs, *prefs.Pairs) {
+	t.Helper()
+	base, err := llm.Load(context.Background(), "../../notebooks/data/world/backbone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	var rows []prefs.Pair
+	for range 60 {
+		p := world.NewPrompt(rng)
+		rows = append(rows, prefs.Pair{Prompt: p.Text, Chosen: strings.TrimSuffix(world.Demonstration(rng, p), " <eos>"), Rejected: strings.TrimSuffix(world.Demonstration(rng, p), " <eos>")})
+	}
+	train, held := &prefs.Pairs{Rows: rows[:40]}, &prefs.Pairs{Rows: rows[40:]}
+	m, err := reward.Train(t.Context(), base, train, &reward.Options{Rank: 2, LearningRate: 5e-3, Epochs: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, train, held
+}
+
+// TestHeldOut: the objective at some δ is the mean log of the probabilities that ScorePairs gives there, and TunePrior finds where it
+// is largest; the exact form and one with known eigenvectors alike.
+func TestHeldOut(t *testing.T) {
+	m, train, held := trained(t)
+	for _, c := range []Curvature{Exact, EKFAC} {
+		l, err := Fit(t.Context(), m, train, &Options{Curvature: c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := l.heldOut(t.Context(), held)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := func(delta float64) float64 {
+			v, err := f(delta)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+		for _, delta := range []float64{0.05, 1, 30} {
+			p := *l
+			if err := p.set(delta); err != nil {
+				t.Fatal(err)
+			}
+			bs, err := p.ScorePairs(t.Context(), held)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want float64
+			for _, b := range bs {
+				want += math.Log(b.Probit()) / float64(len(bs))
+			}
+			check.Close(t, c.String(), []float64{at(delta)}, []float64{want}, 0, 1e-5)
+		}
+		best, err := l.TunePrior(t.Context(), &TuneOptions{HeldOut: held})
+		if err != nil {
+			t.Fatal(err)
+		}
+		top := at(best.PriorPrecision)
+		for x := math.Log(minDelta); x < math.Log(maxDelta); x += 0.5 {
+			if v := at(math.Exp(x)); v > top+1e-6 {
+				t.Errorf("%s: %g at δ = %g, but %g at the δ that was chosen, %g", c, v, math.Exp(x), top, best.PriorPrecision)
+			}
+		}
+	}
+}
+
+// TestStandardised: with a normaliser beliefs are shifted and scaled, variances by its square.
+func TestStandardised(t *testing.T) {
+	m, train, held := trained(t)
+	l, err := Fit(t.Context(), m, train, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := held.Rows[0]
+	pool := &bayesrm.Pool{Questions: []bayesrm.Question{{ID: "q", Prompt: r.Prompt, Answers: []bayesrm.Answer{{ID: "a", Text: r.Chosen}, {ID: "b", Text: r.Rejected}}}}}
+	score := func() bayesrm.Belief {
+		bs, err := l.ScorePool(t.Context(), pool, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bs[1]
+	}
+	raw := score()
+	m.Normalizer = &bayesrm.Normalizer{Mean: 0.25, Std: 2}
+	b := score()
+	check.Close(t, "belief", []float64{b.Mean, b.Var, b.RelVar, b.PriorVar, b.PriorRelVar},
+		[]float64{(raw.Mean - 0.25) / 2, raw.Var / 4, raw.RelVar / 4, raw.PriorVar / 4, raw.PriorRelVar / 4}, 0, 1e-6)
+}
