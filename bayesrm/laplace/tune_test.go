@@ -24,9 +24,12 @@ func trained(t *testing.T) (*reward.Model, *prefs.Pairs, *prefs.Pairs) {
 	}
 	rng := rand.New(rand.NewPCG(1, 1))
 	var rows []prefs.Pair
-	for range 60 {
+	for len(rows) < 60 {
 		p := world.NewPrompt(rng)
-		rows = append(rows, prefs.Pair{Prompt: p.Text, Chosen: strings.TrimSuffix(world.Demonstration(rng, p), " <eos>"), Rejected: strings.TrimSuffix(world.Demonstration(rng, p), " <eos>")})
+		a, b := strings.TrimSuffix(world.Demonstration(rng, p), " <eos>"), strings.TrimSuffix(world.Demonstration(rng, p), " <eos>")
+		if a != b {
+			rows = append(rows, prefs.Pair{Prompt: p.Text, Chosen: a, Rejected: b})
+		}
 	}
 	train, held := &prefs.Pairs{Rows: rows[:40]}, &prefs.Pairs{Rows: rows[40:]}
 	m, err := reward.Train(t.Context(), base, train, &reward.Options{Rank: 2, LearningRate: 5e-3, Epochs: 3})

@@ -56,6 +56,25 @@ func longPairs(n int) *prefs.Pairs {
 	return p
 }
 
+// TestBadPairs: what cannot teach anything is refused, with the row.
+func TestBadPairs(t *testing.T) {
+	good := prefs.Pair{Prompt: "w1", Chosen: "w2 w3", Rejected: "w4"}
+	for want, bad := range map[string]prefs.Pair{
+		"pair 1 (prompt \"w5\"): chosen and rejected are the same": {Prompt: "w5", Chosen: "w2", Rejected: "w2"},
+		"pair 1 (prompt \"w6\"): an answer is empty":               {Prompt: "w6", Chosen: "w2"},
+	} {
+		if _, err := Train(t.Context(), wordModel(t), &prefs.Pairs{Rows: []prefs.Pair{good, bad}}, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+	if _, err := Train(t.Context(), wordModel(t), &prefs.Pairs{}, nil); err == nil || !strings.Contains(err.Error(), "no pairs") {
+		t.Errorf("no pairs: %v", err)
+	}
+	if _, err := Train(t.Context(), wordModel(t), &prefs.Pairs{Rows: []prefs.Pair{good}}, &Options{LearningRate: 1e30, Epochs: 50}); err == nil || !strings.Contains(err.Error(), "lower the learning rate") {
+		t.Errorf("a training that diverges: %v", err)
+	}
+}
+
 // TestODINGradient: the gradients of a step by differences, of both heads and of LoRA weights.
 func TestODINGradient(t *testing.T) {
 	tr, err := newODIN(wordModel(t), longPairs(6), &ODINOptions{Length: 0.7, Orthogonal: 0.4}, &Options{Rank: 2, Seed: 3})

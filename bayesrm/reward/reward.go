@@ -230,7 +230,8 @@ func (m *Model) Encode(prompt, answer string) (ids []int, cut bool, err error) {
 	return ids, cut, nil
 }
 
-// EncodePairs returns the tokens of both texts of each pair, chosen and rejected in turn.
+// EncodePairs returns the tokens of both texts of each pair, chosen and rejected in turn. A pair of equal answers, and an empty
+// answer, are errors.
 func (m *Model) EncodePairs(pairs *prefs.Pairs) ([][]int, error) {
 	seqs, _, err := m.encodePairs(pairs)
 	return seqs, err
@@ -238,6 +239,12 @@ func (m *Model) EncodePairs(pairs *prefs.Pairs) ([][]int, error) {
 
 func (m *Model) encodePairs(pairs *prefs.Pairs) (seqs [][]int, cut int, err error) {
 	for i, p := range pairs.Rows {
+		switch {
+		case p.Chosen == p.Rejected:
+			return nil, 0, fmt.Errorf("pair %d (prompt %.40q): chosen and rejected are the same text; leave the pair out", i, p.Prompt)
+		case p.Chosen == "" || p.Rejected == "":
+			return nil, 0, fmt.Errorf("pair %d (prompt %.40q): an answer is empty; leave the pair out", i, p.Prompt)
+		}
 		for _, answer := range []string{p.Chosen, p.Rejected} {
 			ids, long, err := m.Encode(p.Prompt, answer)
 			if err != nil {
