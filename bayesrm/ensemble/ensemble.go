@@ -191,13 +191,9 @@ type masked struct {
 }
 
 func (s masked) Score(ctx context.Context, prompt string, answers []string) ([]bayesrm.Belief, error) {
-	var seqs [][]int
-	for _, a := range answers {
-		ids, _, err := s.model.Encode(prompt, a)
-		if err != nil {
-			return nil, err
-		}
-		seqs = append(seqs, ids)
+	seqs, err := s.model.EncodeAnswers(prompt, answers)
+	if err != nil {
+		return nil, err
 	}
 	r, err := s.model.DropoutRewards(ctx, seqs, s.seed)
 	if err != nil {

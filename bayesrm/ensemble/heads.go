@@ -95,13 +95,9 @@ func product(H, w []float32) []float64 {
 
 // Score returns the belief about each answer to a prompt, with the heads' rewards as members.
 func (h *Heads) Score(ctx context.Context, prompt string, answers []string) ([]bayesrm.Belief, error) {
-	var seqs [][]int
-	for i, a := range answers {
-		ids, _, err := h.Model.Encode(prompt, a)
-		if err != nil {
-			return nil, fmt.Errorf("ensemble: heads: answer %d: %w", i, err)
-		}
-		seqs = append(seqs, ids)
+	seqs, err := h.Model.EncodeAnswers(prompt, answers)
+	if err != nil {
+		return nil, fmt.Errorf("ensemble: heads: %w", err)
 	}
 	H, err := h.features(ctx, "score", seqs)
 	if err != nil {

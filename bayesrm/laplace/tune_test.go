@@ -109,3 +109,40 @@ func TestStandardised(t *testing.T) {
 	check.Close(t, "belief", []float64{b.Mean, b.Var, b.RelVar, b.PriorVar, b.PriorRelVar},
 		[]float64{(raw.Mean - 0.25) / 2, raw.Var / 4, raw.RelVar / 4, raw.PriorVar / 4, raw.PriorRelVar / 4}, 0, 1e-6)
 }
+
+// TestPriorAtInitial: the evidence measures the weights from where they began, and variances stay.
+func TestPriorAtInitial(t *testing.T) {
+	m, train, held := trained(t)
+	zero, err := Fit(t.Context(), m, train, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := Fit(t.Context(), m, train, &Options{PriorAtInitial: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	initial, err := m.Initial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var moved float64
+	for i, v := range m.Theta() {
+		moved += (v - initial[i]) * (v - initial[i])
+	}
+	check.Close(t, "‖θ − θ₀‖²", []float64{l.ThetaNorm2}, []float64{moved}, 0, 1e-12)
+	check.Close(t, "evidence", []float64{l.LogEvidence - zero.LogEvidence}, []float64{(zero.ThetaNorm2 - moved) / 2}, 1e-9, 1e-9)
+	a, err := zero.ScorePairs(t.Context(), held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := l.ScorePairs(t.Context(), held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a[0] != b[0] || moved == 0 {
+		t.Errorf("beliefs %v and %v", a[0], b[0])
+	}
+	if _, err := Fit(t.Context(), m, train, &Options{PriorAtInitial: true, Weights: LastLayer()}); err == nil {
+		t.Error("a head's prior at the initial LoRA weights is accepted")
+	}
+}

@@ -259,6 +259,19 @@ func (m *Model) encodePairs(pairs *prefs.Pairs) (seqs [][]int, cut int, err erro
 	return seqs, cut, nil
 }
 
+// EncodeAnswers returns the tokens of a prompt with each answer.
+func (m *Model) EncodeAnswers(prompt string, answers []string) ([][]int, error) {
+	var seqs [][]int
+	for i, a := range answers {
+		ids, _, err := m.Encode(prompt, a)
+		if err != nil {
+			return nil, fmt.Errorf("answer %d: %w", i, err)
+		}
+		seqs = append(seqs, ids)
+	}
+	return seqs, nil
+}
+
 // NumWeights is P, the number of LoRA weights.
 func (m *Model) NumWeights() int {
 	n := 0
@@ -294,17 +307,11 @@ func (m *Model) rewards(acts *llm.Acts) []float64 {
 	C := len(m.Head)
 	r := make([]float64, len(acts.Hidden)/C)
 	for i := range r {
-		r[i] = m.reward(acts.Hidden[i*C : (i+1)*C])
+		r[i] = dot(acts.Hidden[i*C:(i+1)*C], m.Head)
 	}
 	return r
 }
 
-func (m *Model) reward(hidden []float32) (r float64) {
-	for c, h := range hidden {
-		r += float64(h) * float64(m.Head[c])
-	}
-	return r
-}
 
 // Weights returns the LoRA weights and the head, and their gradients.
 func (t *Trainer) Weights() (params, grads [][]float32) {
@@ -417,7 +424,7 @@ func (m *Model) Backprop(ctx context.Context, acts *llm.Acts, seqs [][]int, all 
 	C := len(m.Head)
 	r := make([]float64, len(seqs))
 	for i := range r {
-		r[i] = m.reward(acts.Hidden[at(i)*C : (at(i)+1)*C])
+		r[i] = dot(acts.Hidden[at(i)*C:(at(i)+1)*C], m.Head)
 	}
 	dhidden := make([]float32, len(acts.Hidden))
 	for i, v := range seed(r) {
@@ -467,13 +474,9 @@ func (m *Model) Standardise(ctx context.Context, pairs *prefs.Pairs) error {
 
 // Score returns the reward of each answer to a prompt as a belief without variance: MAP.
 func (m *Model) Score(ctx context.Context, prompt string, answers []string) ([]bayesrm.Belief, error) {
-	var seqs [][]int
-	for i, a := range answers {
-		ids, _, err := m.Encode(prompt, a)
-		if err != nil {
-			return nil, fmt.Errorf("reward: score: answer %d: %w", i, err)
-		}
-		seqs = append(seqs, ids)
+	seqs, err := m.EncodeAnswers(prompt, answers)
+	if err != nil {
+		return nil, fmt.Errorf("reward: score: %w", err)
 	}
 	r, err := m.Rewards(ctx, seqs)
 	if err != nil {
