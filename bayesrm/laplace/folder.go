@@ -35,8 +35,10 @@ type folder struct {
 	NullEvidence   float64   `json:"null_evidence"`
 	Head           bool      `json:"head,omitempty"`
 	Indices        []int     `json:"indices,omitempty"`
-	SqrtWeights    []float64 `json:"sqrt_weights,omitempty"` // √(p(1−p)) of the pairs
-	Values         []float64 `json:"values,omitempty"`       // eigenvalues
+	Groups         Groups    `json:"groups,omitempty"`
+	Precisions     []float64 `json:"prior_precisions,omitempty"` // of the groups; the tensors are over the scaled weights
+	SqrtWeights    []float64 `json:"sqrt_weights,omitempty"`     // √(p(1−p)) of the pairs
+	Values         []float64 `json:"values,omitempty"`           // eigenvalues
 }
 
 // Save writes the posterior and its model to one folder, which reward.Load opens too.
@@ -48,6 +50,10 @@ func (l *Posterior) Save(ctx context.Context, dir string) error {
 		LogLikelihood: l.LogLikelihood, ThetaNorm2: l.ThetaNorm2, Informative: l.Informative, NullEvidence: l.NullEvidence}
 	if l.subset != nil {
 		f.Head, f.Indices = l.subset.head, l.subset.indices
+	}
+	f.Groups = l.kind
+	for _, g := range l.Groups {
+		f.Precisions = append(f.Precisions, g.PriorPrecision)
 	}
 	ts := map[string]safetensors.Tensor{}
 	add := func(name string, rows int, data []float32) {
@@ -130,6 +136,16 @@ func (f *folder) posterior(m *reward.Model, ts map[string]safetensors.Tensor) (*
 	}
 	if l.Weights = len(theta); l.Weights != f.Weights || f.Pairs <= 0 || !(f.PriorPrecision > 0) {
 		return nil, fmt.Errorf("%d weights, %d pairs, prior precision %g: want %d weights, and positive numbers", f.Weights, f.Pairs, f.PriorPrecision, l.Weights)
+	}
+	if f.Groups != OneGroup {
+		l.kind = f.Groups
+		g, err := l.grouping(f.Groups)
+		if err != nil {
+			return nil, err
+		}
+		if err := l.regroup(g, f.Precisions); err != nil {
+			return nil, err
+		}
 	}
 	get := func(name string, n int) ([]float32, error) {
 		if t := ts[name]; len(t.Data) == n {

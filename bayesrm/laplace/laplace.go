@@ -93,9 +93,15 @@ type Posterior struct {
 	NullEvidence   float64 // log evidence of a model that knows nothing: −N log 2
 	Gamma          float64 // effective number of parameters, Σ λ/(λ+δ)
 
-	subset *Subset
-	h      structure
-	post   gaussian
+	// Groups of weights with prior precisions of their own, nil for one; PriorPrecision is then their geometric mean over weights.
+	Groups []Group
+
+	subset    *Subset
+	atInitial bool
+	kind      Groups
+	scale     []float32 // [P]: h and post are over the weights divided by it; nil is 1
+	h         structure
+	post      gaussian
 }
 
 // ErrSeparable is the error of pairs that the model separates so well that no curvature is left.
@@ -135,7 +141,7 @@ func fit(ctx context.Context, m *reward.Model, seqs [][]int, opts *Options) (*Po
 	if len(seqs) == 0 {
 		return nil, errors.New("no pairs")
 	}
-	l := &Posterior{Model: m, Curvature: o.Curvature, Pairs: len(seqs) / 2, subset: o.Weights}
+	l := &Posterior{Model: m, Curvature: o.Curvature, Pairs: len(seqs) / 2, subset: o.Weights, atInitial: o.PriorAtInitial}
 	theta, err := l.theta(o.PriorAtInitial)
 	if err != nil {
 		return nil, err
@@ -198,23 +204,28 @@ func (l *Posterior) theta(fromInitial bool) ([]float64, error) {
 
 // jacobians returns rewards and their gradients with respect to the posterior's weights [B, P].
 func (l *Posterior) jacobians(ctx context.Context, acts *llm.Acts, seqs [][]int) (r []float64, J []float32, err error) {
-	switch {
-	case l.subset == nil:
-		return l.Model.Jacobians(ctx, acts, seqs)
-	case l.subset.head:
+	if l.subset != nil && l.subset.head {
 		return l.Model.Features(ctx, acts, seqs)
 	}
 	r, all, err := l.Model.Jacobians(ctx, acts, seqs)
 	if err != nil {
 		return nil, nil, err
 	}
-	n := l.Model.NumWeights()
-	for b := range seqs {
-		for _, i := range l.subset.indices {
-			J = append(J, all[b*n+i])
+	if l.subset != nil {
+		n := l.Model.NumWeights()
+		for b := range seqs {
+			for _, i := range l.subset.indices {
+				J = append(J, all[b*n+i])
+			}
+		}
+		return r, J, nil
+	}
+	if l.scale != nil {
+		for i := range all {
+			all[i] *= l.scale[i%len(l.scale)]
 		}
 	}
-	return r, J, nil
+	return r, all, nil
 }
 
 // curvature passes over the pairs and returns H, after which the likelihood is known too.
@@ -354,9 +365,26 @@ func (l *Posterior) String() string {
 	if l.subset != nil && l.subset.head {
 		what = "weights of the head"
 	}
-	return fmt.Sprintf("Laplace posterior (%s): %d %s, %d pairs, δ %.4g, log evidence %.1f (knowing nothing: %.1f), γ %.1f, Σp(1−p) %.1f",
-		l.Curvature, l.Weights, what, l.Pairs, l.PriorPrecision, l.LogEvidence, l.NullEvidence, l.Gamma, l.Informative)
+	groups := ""
+	for i, g := range l.Groups {
+		if i == 3 && len(l.Groups) > 4 {
+			groups += fmt.Sprintf(", and %d more", len(l.Groups)-i)
+			break
+		}
+		groups += fmt.Sprintf(", %s %.4g", g.Name, g.PriorPrecision)
+	}
+	if groups != "" {
+		groups = " (" + groups[2:] + ")"
+	}
+	return fmt.Sprintf("Laplace posterior (%s): %d %s, %d pairs, δ %.4g%s, log evidence %.1f (knowing nothing: %.1f), γ %.1f, Σp(1−p) %.1f",
+		l.Curvature, l.Weights, what, l.Pairs, l.PriorPrecision, groups, l.LogEvidence, l.NullEvidence, l.Gamma, l.Informative)
 }
 
 // Sample draws a vector of the posterior's weights, as a difference from the trained ones [P].
-func (l *Posterior) Sample(rng *rand.Rand) []float64 { return l.post.sample(rng) }
+func (l *Posterior) Sample(rng *rand.Rand) []float64 {
+	x := l.post.sample(rng)
+	for i, s := range l.scale {
+		x[i] *= float64(s)
+	}
+	return x
+}

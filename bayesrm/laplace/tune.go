@@ -2,6 +2,7 @@ package laplace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -15,6 +16,8 @@ type TuneOptions struct {
 	// HeldOut pairs: δ maximises their likelihood, with the probability of a pair averaged over the posterior (probit
 	// approximation). Default nil: δ maximises the evidence, as the paper does.
 	HeldOut *prefs.Pairs
+	// Groups of weights that get a prior precision each, by the evidence. Default one for all.
+	Groups Groups
 }
 
 // The range in which δ is searched, in 1/weight².
@@ -25,6 +28,16 @@ const (
 
 // TunePrior returns the posterior with the best prior precision δ. The trained weights and the curvature stay.
 func (l *Posterior) TunePrior(ctx context.Context, opts *TuneOptions) (*Posterior, error) {
+	if opts != nil && opts.Groups != OneGroup {
+		if opts.HeldOut != nil {
+			return nil, errors.New("laplace: tune prior: groups are tuned by the evidence; leave out HeldOut or Groups")
+		}
+		t, err := l.tuneGroups(ctx, opts.Groups)
+		if err != nil {
+			return nil, fmt.Errorf("laplace: tune prior: %w", err)
+		}
+		return t, nil
+	}
 	objective := l.evidence
 	if opts != nil && opts.HeldOut != nil {
 		var err error

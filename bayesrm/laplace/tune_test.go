@@ -10,9 +10,12 @@ import (
 	"gobayes/bayesrm"
 	"gobayes/bayesrm/internal/check"
 	"gobayes/bayesrm/llm"
+	"gobayes/bayesrm/nn"
 	"gobayes/bayesrm/prefs"
 	"gobayes/bayesrm/reward"
 	"gobayes/bayesrm/world"
+
+	"gonum.org/v1/gonum/mat"
 )
 
 // trained is a small reward model of the world, and pairs of which it has seen the first 40.
@@ -144,5 +147,125 @@ func TestPriorAtInitial(t *testing.T) {
 	}
 	if _, err := Fit(t.Context(), m, train, &Options{PriorAtInitial: true, Weights: LastLayer()}); err == nil {
 		t.Error("a head's prior at the initial LoRA weights is accepted")
+	}
+}
+
+// TestGroups: at the optimum δ_g‖θ_g‖² = γ_g; evidence and variances are those of the dense matrix H + diag(δ_g), for the exact form
+// and for one with known eigenvectors; the evidence is not below the best with one δ; and a saved posterior is the same.
+func TestGroups(t *testing.T) {
+	m, train, held := trained(t)
+	seqs, err := m.EncodePairs(train)
+	if err != nil {
+		t.Fatal(err)
+	}
+	heldSeqs, err := m.EncodePairs(held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []Curvature{Exact, Diag} {
+		l, err := Fit(t.Context(), m, train, &Options{Curvature: c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		P := l.Weights
+		H := mat.NewSymDense(P, nil)
+		err = l.pairGradients(t.Context(), "test", seqs, func(diff []float64, d []float32) {
+			for n, f := range diff {
+				v := mat.NewVecDense(P, nil)
+				for p, x := range d[n*P : (n+1)*P] {
+					v.SetVec(p, float64(x))
+				}
+				H.SymRankOne(H, nn.Information(f, 0), v)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		one, err := l.TunePrior(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kind := range []Groups{FactorGroups, LayerGroups} {
+			tuned, err := l.TunePrior(t.Context(), &TuneOptions{Groups: kind})
+			if err != nil {
+				t.Fatal(err)
+			}
+			g, err := l.grouping(kind)
+			if err != nil {
+				t.Fatal(err)
+			}
+			A := mat.NewSymDense(P, nil)
+			norm2, priorLogDet, penalty := make([]float64, len(g.names)), 0., 0.
+			for p, v := range m.Theta() {
+				d := tuned.Groups[g.of[p]].PriorPrecision
+				norm2[g.of[p]] += v * v
+				priorLogDet += math.Log(d)
+				penalty += d * v * v
+				for q := range P {
+					if c == Exact || p == q {
+						A.SetSym(p, q, H.At(p, q))
+					}
+				}
+				A.SetSym(p, p, A.At(p, p)+d)
+			}
+			var chol mat.Cholesky
+			if !chol.Factorize(A) {
+				t.Fatal("the precision is not positive")
+			}
+			check.Close(t, "evidence", []float64{tuned.LogEvidence}, []float64{l.LogLikelihood - (chol.LogDet()-priorLogDet+penalty)/2}, 1e-4, 1e-5)
+			if tuned.LogEvidence < one.LogEvidence-1e-6 {
+				t.Errorf("%s: evidence %v with groups %v, %v with one δ", c, tuned.LogEvidence, tuned.Groups, one.LogEvidence)
+			}
+			var S mat.SymDense
+			if err := chol.InverseTo(&S); err != nil {
+				t.Fatal(err)
+			}
+			gamma := make([]float64, len(g.names)) // P_g − δ_g tr Σ_gg
+			for p := range P {
+				gamma[g.of[p]] += 1 - tuned.Groups[g.of[p]].PriorPrecision*S.At(p, p)
+			}
+			for i, gr := range tuned.Groups {
+				if gr.PriorPrecision > minDelta && gr.PriorPrecision < maxDelta {
+					check.Close(t, "δ‖θ‖² of "+gr.Name, []float64{gr.PriorPrecision * norm2[i]}, gamma[i:i+1], 1e-6, 1e-3)
+				}
+			}
+			var acts llm.Acts
+			_, J, err := m.Jacobians(t.Context(), &acts, heldSeqs[:1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			j := mat.NewVecDense(P, nil)
+			for p, x := range J {
+				j.SetVec(p, float64(x))
+			}
+			cov, err := tuned.Covariance(t.Context(), heldSeqs[:1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			check.Close(t, "variance", []float64{cov.At(0, 0)}, []float64{mat.Inner(j, &S, j)}, 0, 1e-4)
+
+			dir := t.TempDir()
+			if err := tuned.Save(t.Context(), dir); err != nil {
+				t.Fatal(err)
+			}
+			back, err := Load(t.Context(), dir, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := back.Covariance(t.Context(), heldSeqs[:1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if back.String() != tuned.String() || !mat.Equal(cov, again) {
+				t.Errorf("loaded %v, saved %v", back, tuned)
+			}
+		}
+	}
+	full, err := Fit(t.Context(), m, train, &Options{Curvature: Full})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := full.TunePrior(t.Context(), &TuneOptions{Groups: FactorGroups}); err == nil || !strings.Contains(err.Error(), "exact") {
+		t.Errorf("groups of a full matrix: %v", err)
 	}
 }

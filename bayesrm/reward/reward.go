@@ -312,7 +312,6 @@ func (m *Model) rewards(acts *llm.Acts) []float64 {
 	return r
 }
 
-
 // Weights returns the LoRA weights and the head, and their gradients.
 func (t *Trainer) Weights() (params, grads [][]float32) {
 	for _, a := range t.Model.Base.LoRAs() {

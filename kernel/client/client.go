@@ -439,6 +439,9 @@ func (k *Kernel) Close() error {
 	_, err := k.request(ctx, k.control, "shutdown_request", map[string]any{"restart": false})
 	select {
 	case <-k.exited:
+		if k.cmd.ProcessState.Success() {
+			err = nil // it obeyed; its reply may still have been on the way when it ended
+		}
 	case <-ctx.Done():
 	}
 	k.Kill()

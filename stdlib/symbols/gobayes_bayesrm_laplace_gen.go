@@ -15,6 +15,8 @@ func gobayes_bayesrm_laplaceTable() map[string]reflect.Value {
 		"Curvature":    reflect.ValueOf((*p_gobayes_bayesrm_laplace.Curvature)(nil)),
 		"ErrSeparable": reflect.ValueOf(&p_gobayes_bayesrm_laplace.ErrSeparable).Elem(),
 		"Fit":          reflect.ValueOf(p_gobayes_bayesrm_laplace.Fit),
+		"Group":        reflect.ValueOf((*p_gobayes_bayesrm_laplace.Group)(nil)),
+		"Groups":       reflect.ValueOf((*p_gobayes_bayesrm_laplace.Groups)(nil)),
 		"LastLayer":    reflect.ValueOf(p_gobayes_bayesrm_laplace.LastLayer),
 		"Load":         reflect.ValueOf(p_gobayes_bayesrm_laplace.Load),
 		"Options":      reflect.ValueOf((*p_gobayes_bayesrm_laplace.Options)(nil)),
