@@ -35,7 +35,7 @@ type Curvature int
 // The curvatures (METHODS §4.2, 4.4). Auto is Exact up to 4,000 pairs and EKFAC beyond.
 const (
 	Auto            Curvature = iota
-	Exact                     // the true Gauss-Newton matrix, by way of the pairs: memory 8·N·P bytes
+	Exact                     // the true Gauss-Newton matrix, by way of the pairs: memory 4·N·P bytes
 	Full                      // the same matrix, by way of the weights: for few weights
 	EKFAC                     // the eigenvectors of Kron with the exact second moments of the pairs' gradients in them
 	Kron                      // Kronecker factors of each LoRA matrix, a row per token ("expand"; inputs averaged over tokens)

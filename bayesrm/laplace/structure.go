@@ -108,16 +108,22 @@ func (h *dual) gamma(delta float64) (float64, error) {
 	return float64(N) - norm*norm, nil // tr M⁻¹ = ‖L⁻¹‖²
 }
 
-func (h *dual) sweep(J []float32, n int) func(delta float64) ([]float64, error) {
-	N, P := len(h.sw), len(J)/n
+// against returns W^½D·Jᵀ [N, n] of the rows of J [n, P].
+func (h *dual) against(J []float32, n int) *mat.Dense {
+	N := len(h.sw)
 	y := make([]float32, N*n)
-	tensor.MatMulNT(y, h.d, J, N, n, P, false)
-	u := mat.NewDense(N, n, nil) // W^½D·Jᵀ
+	tensor.MatMulNT(y, h.d, J, N, n, len(J)/n, false)
+	u := mat.NewDense(N, n, nil)
 	for i, s := range h.sw {
-		for j := range n {
-			u.Set(i, j, float64(y[i*n+j])*s)
+		for j, v := range y[i*n : (i+1)*n] {
+			u.Set(i, j, float64(v)*s)
 		}
 	}
+	return u
+}
+
+func (h *dual) sweep(J []float32, n int) func(delta float64) ([]float64, error) {
+	u := h.against(J, n)
 	return func(delta float64) ([]float64, error) {
 		L, err := h.factor(delta)
 		if err != nil {
@@ -125,70 +131,50 @@ func (h *dual) sweep(J []float32, n int) func(delta float64) ([]float64, error) 
 		}
 		v := mat.DenseCopyOf(u)
 		linalg.SolveLower(L, v, false)
-		out := make([]float64, n)
-		for j := range n {
-			var vv float64
-			for i := range N {
-				vv += v.At(i, j) * v.At(i, j)
-			}
-			row := J[j*P : (j+1)*P]
-			out[j] = max(0, (dot(row, row)-vv/delta)/delta)
-		}
-		return out, nil
+		return reduced(J, v, delta), nil
 	}
+}
+
+// reduced returns (‖j‖² − ‖v_j‖²/δ)/δ for the rows j of J and the columns v_j of v = L⁻¹W^½DJᵀ.
+func reduced(J []float32, v *mat.Dense, delta float64) []float64 {
+	N, n := v.Dims()
+	P := len(J) / n
+	out := make([]float64, n)
+	for i := range N {
+		for j, x := range v.RawRowView(i) {
+			out[j] += x * x
+		}
+	}
+	for j, vv := range out {
+		row := J[j*P : (j+1)*P]
+		out[j] = max(0, (dot(row, row)-vv/delta)/delta)
+	}
+	return out
 }
 
 func (h *dual) at(delta float64) (gaussian, error) {
 	L, err := h.factor(delta)
-	if err != nil {
-		return nil, err
-	}
-	N := len(h.sw)
-	P := len(h.d) / N
-	const block = 1024 // columns at a time, independent of each other
-	proj := make([]float32, N*P)
-	for from := 0; from < P; from += block {
-		w := min(block, P-from)
-		b := mat.NewDense(N, w, nil)
-		widen(b, h.d, h.sw, from)
-		linalg.SolveLower(L, b, false)
-		for n := range N {
-			for i, v := range b.RawRowView(n) {
-				proj[n*P+from+i] = float32(v)
-			}
-		}
-	}
-	return &dualGaussian{dual: h, delta: delta, factor: L, proj: proj}, nil
+	return &dualGaussian{h, delta, L}, err
 }
 
 type dualGaussian struct {
 	*dual
 	delta  float64
-	factor *mat.TriDense
-	proj   []float32 // L⁻¹W^½D [N, P]
-}
-
-// against returns L⁻¹W^½D·Jᵀ, transposed [n, N].
-func (g *dualGaussian) against(J []float32, n int) []float32 {
-	v := make([]float32, n*len(g.sw))
-	tensor.MatMulNT(v, J, g.proj, n, len(g.sw), len(J)/n, false)
-	return v
+	factor *mat.TriDense // L
 }
 
 func (g *dualGaussian) variances(J []float32, n int) []float64 {
-	v, N, P := g.against(J, n), len(g.sw), len(J)/n
-	out := make([]float64, n)
-	for i := range out {
-		j, u := J[i*P:(i+1)*P], v[i*N:(i+1)*N]
-		out[i] = max(0, (dot(j, j)-dot(u, u)/g.delta)/g.delta)
-	}
-	return out
+	v := g.against(J, n)
+	linalg.SolveLower(g.factor, v, false)
+	return reduced(J, v, g.delta)
 }
 
 func (g *dualGaussian) covariance(J []float32, n int) *mat.SymDense {
-	v, N, P := g.against(J, n), len(g.sw), len(J)/n
+	v, P := g.against(J, n), len(J)/n
+	linalg.SolveLower(g.factor, v, false)
+	vv := linalg.Mul(v, v, true, false)
 	return symmetric(n, func(i, j int) float64 {
-		return (dot(J[i*P:(i+1)*P], J[j*P:(j+1)*P]) - dot(v[i*N:(i+1)*N], v[j*N:(j+1)*N])/g.delta) / g.delta
+		return (dot(J[i*P:(i+1)*P], J[j*P:(j+1)*P]) - vv.At(i, j)/g.delta) / g.delta
 	})
 }
 
