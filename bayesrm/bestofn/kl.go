@@ -31,11 +31,11 @@ func ExactKL(p []float64, n int) float64 {
 // arXiv 2401.01879). It lies between 0 and KL(n), which it is for ε → 0.
 func BeiramiKL(n int, epsilon float64) float64 {
 	N := float64(n)
-	log := N * math.Log1p(-epsilon) // of (1−ε)ⁿ
-	miss, hit := math.Exp(log), -math.Expm1(log)
 	if epsilon <= 0 {
 		return KL(n)
 	}
+	log := N * math.Log1p(-epsilon) // of (1−ε)ⁿ
+	miss, hit := math.Exp(log), -math.Expm1(log)
 	kl := hit * math.Log(hit/epsilon)
 	if miss > 0 {
 		kl += miss * (math.Log(N) + (N-1)*math.Log1p(-epsilon) - (N-1)/N)
@@ -56,7 +56,6 @@ func FitBoN(d, reward []float64) (Fit, error) {
 	if err != nil {
 		return f, fmt.Errorf("bestofn: fit of best-of-n: %w", err)
 	}
-	f.PeakD, f.PeakReward = math.NaN(), math.NaN()
 	if f.Beta > 0 {
 		f.PeakD, f.PeakReward = f.Alpha/(2*f.Beta), f.Alpha*f.Alpha/(4*f.Beta)
 	}
@@ -69,7 +68,6 @@ func FitRL(d, reward []float64) (Fit, error) {
 	if err != nil {
 		return f, fmt.Errorf("bestofn: fit of RL: %w", err)
 	}
-	f.PeakD, f.PeakReward = math.NaN(), math.NaN()
 	if f.Beta > 0 {
 		f.PeakD = math.Exp(f.Alpha/f.Beta - 1)
 		f.PeakReward = f.Beta * f.PeakD
@@ -77,7 +75,7 @@ func FitRL(d, reward []float64) (Fit, error) {
 	return f, nil
 }
 
-// fitLaw solves reward = α·d + β·second(d).
+// fitLaw solves reward = α·d + β·second(d). The peak is left open.
 func fitLaw(d, reward []float64, second func(float64) float64) (Fit, error) {
 	if len(d) != len(reward) || len(d) < 2 {
 		return Fit{}, fmt.Errorf("%d distances and %d rewards: at least two of each are needed", len(d), len(reward))
@@ -93,5 +91,5 @@ func fitLaw(d, reward []float64, second func(float64) float64) (Fit, error) {
 	if err := ab.SolveVec(X, mat.NewVecDense(len(reward), reward)); err != nil {
 		return Fit{}, fmt.Errorf("%d points do not determine two parameters: %w", len(d), err)
 	}
-	return Fit{Alpha: ab.AtVec(0), Beta: ab.AtVec(1)}, nil
+	return Fit{Alpha: ab.AtVec(0), Beta: ab.AtVec(1), PeakD: math.NaN(), PeakReward: math.NaN()}, nil
 }

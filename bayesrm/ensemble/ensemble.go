@@ -199,9 +199,5 @@ func (s masked) Score(ctx context.Context, prompt string, answers []string) ([]b
 	if err != nil {
 		return nil, err
 	}
-	out := make([]bayesrm.Belief, len(r))
-	for i, v := range r {
-		out[i] = s.model.Standardised(bayesrm.Belief{ID: fmt.Sprint(i), Mean: v})
-	}
-	return out, nil
+	return s.model.Beliefs(r), nil
 }

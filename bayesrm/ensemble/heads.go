@@ -12,14 +12,12 @@ import (
 	"gobayes/bayesrm/reward"
 	"gobayes/bayesrm/tensor"
 	"gobayes/bayesrm/train"
-
-	"gonum.org/v1/gonum/stat"
 )
 
 // Heads is an ensemble of linear heads on one frozen backbone (Zhang et al., arXiv 2401.16635): an answer is read once for all
 // members.
 type Heads struct {
-	Model      *reward.Model // encodes and reads; its own head is the first member's
+	Model      *reward.Model // encodes and reads; its own head is not used
 	Heads      [][]float32   // [M][C]
 	Normalizer []bayesrm.Normalizer
 }
@@ -31,40 +29,35 @@ func TrainHeads(ctx context.Context, base *llm.Model, pairs *prefs.Pairs, opts *
 	if len(o.Bases) > 0 {
 		return nil, fmt.Errorf("ensemble: heads share one backbone: leave out Bases")
 	}
-	h := &Heads{}
-	var features []float32
-	for i, ro := range ros {
-		t, err := reward.NewTrainer(base, pairs, ro) // a new head; LoRA starts at 0 and stays there
-		if err != nil {
-			return nil, fmt.Errorf("ensemble: heads: %w", err)
-		}
-		if i == 0 {
-			h.Model = t.Model
-			seqs, err := h.Model.EncodePairs(pairs)
-			if err != nil {
-				return nil, fmt.Errorf("ensemble: heads: %w", err)
-			}
-			if features, err = h.features(ctx, "read pairs", seqs); err != nil {
-				return nil, fmt.Errorf("ensemble: heads: %w", err)
-			}
-		}
-		w := t.Model.Head
+	t, err := reward.NewTrainer(base, pairs, ros[0]) // LoRA starts at 0 and stays there
+	if err != nil {
+		return nil, fmt.Errorf("ensemble: heads: %w", err)
+	}
+	h := &Heads{Model: t.Model}
+	seqs, err := h.Model.EncodePairs(pairs)
+	if err != nil {
+		return nil, fmt.Errorf("ensemble: heads: %w", err)
+	}
+	features, err := h.features(ctx, "read pairs", seqs)
+	if err != nil {
+		return nil, fmt.Errorf("ensemble: heads: %w", err)
+	}
+	for i := range ros {
+		member := h.Model.Options
+		member.Seed = ros[i].Seed
+		w := reward.NewHead(len(h.Model.Head), member.Seed)
 		m := &headTrainer{features: features, w: w, grad: make([]float32, len(w))}
-		for k := range pairs.Len() {
-			m.rows = append(m.rows, k)
-		}
 		if o.Bagging {
-			m.rows = prefs.BootstrapIndices(pairs.Len(), ro.Seed)
+			m.rows = prefs.BootstrapIndices(pairs.Len(), member.Seed)
 		}
-		if _, err := train.Run(ctx, m, t.Model.Options.Schedule(fmt.Sprintf("train head %d of %d", i+1, len(ros)), pairs.Len())); err != nil {
+		if _, err := train.Run(ctx, m, member.Schedule(fmt.Sprintf("train head %d of %d", i+1, len(ros)), pairs.Len())); err != nil {
 			return nil, fmt.Errorf("ensemble: heads: %w", err)
 		}
-		mean, std := stat.MeanStdDev(product(features, w), nil)
-		if !(std > 0) {
-			return nil, fmt.Errorf("ensemble: heads: member %d gives every text the same reward", i)
+		n, err := reward.NewNormalizer(product(features, w))
+		if err != nil {
+			return nil, fmt.Errorf("ensemble: heads: member %d: %w", i, err)
 		}
-		h.Heads = append(h.Heads, w)
-		h.Normalizer = append(h.Normalizer, bayesrm.Normalizer{Mean: mean, Std: std})
+		h.Heads, h.Normalizer = append(h.Heads, w), append(h.Normalizer, n)
 	}
 	return h, nil
 }
@@ -119,7 +112,7 @@ func (h *Heads) Score(ctx context.Context, prompt string, answers []string) ([]b
 // headTrainer is one head on given features.
 type headTrainer struct {
 	features []float32 // of both texts of each pair in turn [2N, C]
-	rows     []int     // the pairs of this member
+	rows     []int     // the pairs of this member; nil is all
 	w, grad  []float32
 }
 
@@ -131,7 +124,10 @@ func (t *headTrainer) Step(_ context.Context, s train.Step) (float64, error) {
 	C := len(t.w)
 	var loss float64
 	for _, item := range s.Items {
-		k := t.rows[item]
+		k := item
+		if t.rows != nil {
+			k = t.rows[item]
+		}
 		chosen, rejected := t.features[2*k*C:(2*k+1)*C], t.features[(2*k+1)*C:(2*k+2)*C]
 		d := product(chosen, t.w)[0] - product(rejected, t.w)[0]
 		l, g := nn.LogLikelihood(d, 0)

@@ -228,24 +228,17 @@ func groupGammas(h structure, g grouping) (func(delta []float64) ([]float64, err
 			kernels[i] = gram(part, h.sw)
 		}
 		return func(delta []float64) ([]float64, error) {
-			m := mat.NewSymDense(N, nil)
-			for i := range N {
-				m.SetSym(i, i, 1)
-			}
+			sum := mat.NewSymDense(N, nil)
 			var k mat.SymDense
 			for i, d := range delta {
 				k.ScaleSym(1/d, kernels[i])
-				m.AddSym(m, &k)
+				sum.AddSym(sum, &k)
 			}
-			L, err := linalg.Cholesky(m)
+			L, err := factor(sum, 1)
 			if err != nil {
 				return nil, err
 			}
-			inv := mat.NewDense(N, N, nil)
-			for i := range N {
-				inv.Set(i, i, 1)
-			}
-			linalg.SolveLower(L, inv, false)
+			inv := inverse(L)
 			linalg.SolveLower(L, inv, true)
 			gamma := make([]float64, len(delta))
 			for i, d := range delta {

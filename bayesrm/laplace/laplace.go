@@ -339,24 +339,24 @@ func (l *Posterior) pairGradients(ctx context.Context, task string, seqs [][]int
 
 // evidence is log p(pairs|θ) − ½[log det(H + δI) − P log δ + δ‖θ − μ‖²].
 func (l *Posterior) evidence(delta float64) (float64, error) {
-	logDet, err := l.h.logDet(delta)
+	g, err := l.h.at(delta)
 	if err != nil {
 		return 0, err
 	}
-	return l.LogLikelihood - 0.5*(logDet+delta*l.ThetaNorm2), nil
+	return l.evidenceOf(g, delta), nil
+}
+
+func (l *Posterior) evidenceOf(g gaussian, delta float64) float64 {
+	return l.LogLikelihood - 0.5*(g.logDet()+delta*l.ThetaNorm2)
 }
 
 // set makes δ the prior precision.
 func (l *Posterior) set(delta float64) (err error) {
-	l.PriorPrecision = delta
-	if l.LogEvidence, err = l.evidence(delta); err != nil {
+	if l.post, err = l.h.at(delta); err != nil {
 		return err
 	}
-	if l.Gamma, err = l.h.gamma(delta); err != nil {
-		return err
-	}
-	l.post, err = l.h.at(delta)
-	return err
+	l.PriorPrecision, l.LogEvidence, l.Gamma = delta, l.evidenceOf(l.post, delta), l.post.gamma()
+	return nil
 }
 
 // String is δ, the evidence beside that of knowing nothing, and how much the data says.

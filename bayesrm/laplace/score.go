@@ -9,6 +9,7 @@ import (
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/progress"
 	"gobayes/bayesrm/reward"
+	"gobayes/bayesrm/tensor"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -18,7 +19,7 @@ func (l *Posterior) variances(J []float32, B int) (post, prior []float64) {
 	prior = make([]float64, B)
 	for i := range B {
 		row := J[i*l.Weights : (i+1)*l.Weights]
-		prior[i] = dot(row, row) / l.PriorPrecision
+		prior[i] = tensor.DotWide(row, row) / l.PriorPrecision
 	}
 	return l.post.variances(J, B), prior
 }

@@ -14,8 +14,6 @@ import (
 // structure is the curvature H [P, P] of the likelihood of the pairs at the trained weights, in a form that makes the
 // inverse of H + δI cheap.
 type structure interface {
-	logDet(delta float64) (float64, error) // log det(H + δI) − P·log δ
-	gamma(delta float64) (float64, error)  // tr H(H + δI)⁻¹
 	// sweep returns the variances j(H + δI)⁻¹jᵀ of the rows of J [n, P] as a function of δ.
 	sweep(J []float32, n int) func(delta float64) ([]float64, error)
 	at(delta float64) (gaussian, error)
@@ -23,6 +21,8 @@ type structure interface {
 
 // gaussian is N(0, (H + δI)⁻¹) at one δ.
 type gaussian interface {
+	logDet() float64                             // log det(H + δI) − P·log δ
+	gamma() float64                              // tr H(H + δI)⁻¹
 	variances(J []float32, n int) []float64      // jΣjᵀ of the rows of J [n, P]
 	covariance(J []float32, n int) *mat.SymDense // JΣJᵀ [n, n]
 	sample(rng *rand.Rand) []float64             // a draw [P]
@@ -67,10 +67,10 @@ func widen(b *mat.Dense, D []float32, sw []float64, c int) {
 }
 
 // factor returns the Cholesky factor L of M = I + kernel/δ.
-func (h *dual) factor(delta float64) (*mat.TriDense, error) {
-	N := len(h.sw)
+func factor(kernel *mat.SymDense, delta float64) (*mat.TriDense, error) {
+	N := kernel.SymmetricDim()
 	m := mat.NewSymDense(N, nil)
-	m.ScaleSym(1/delta, h.kernel)
+	m.ScaleSym(1/delta, kernel)
 	for i := range N {
 		m.SetSym(i, i, m.At(i, i)+1)
 	}
@@ -79,33 +79,6 @@ func (h *dual) factor(delta float64) (*mat.TriDense, error) {
 		return nil, fmt.Errorf("I + W^½DDᵀW^½/δ at δ = %g: the gradients hold infinities or NaN: %w", delta, err)
 	}
 	return L, nil
-}
-
-func (h *dual) logDet(delta float64) (float64, error) {
-	L, err := h.factor(delta)
-	if err != nil {
-		return 0, err
-	}
-	var s float64
-	for i := range h.sw {
-		s += 2 * math.Log(L.At(i, i))
-	}
-	return s, nil
-}
-
-func (h *dual) gamma(delta float64) (float64, error) {
-	L, err := h.factor(delta)
-	if err != nil {
-		return 0, err
-	}
-	N := len(h.sw)
-	inv := mat.NewDense(N, N, nil)
-	for i := range N {
-		inv.Set(i, i, 1)
-	}
-	linalg.SolveLower(L, inv, false)
-	norm := mat.Norm(inv, 2)
-	return float64(N) - norm*norm, nil // tr M⁻¹ = ‖L⁻¹‖²
 }
 
 // against returns W^½D·Jᵀ [N, n] of the rows of J [n, P].
@@ -125,7 +98,7 @@ func (h *dual) against(J []float32, n int) *mat.Dense {
 func (h *dual) sweep(J []float32, n int) func(delta float64) ([]float64, error) {
 	u := h.against(J, n)
 	return func(delta float64) ([]float64, error) {
-		L, err := h.factor(delta)
+		L, err := factor(h.kernel, delta)
 		if err != nil {
 			return nil, err
 		}
@@ -147,13 +120,13 @@ func reduced(J []float32, v *mat.Dense, delta float64) []float64 {
 	}
 	for j, vv := range out {
 		row := J[j*P : (j+1)*P]
-		out[j] = max(0, (dot(row, row)-vv/delta)/delta)
+		out[j] = max(0, (tensor.DotWide(row, row)-vv/delta)/delta)
 	}
 	return out
 }
 
 func (h *dual) at(delta float64) (gaussian, error) {
-	L, err := h.factor(delta)
+	L, err := factor(h.kernel, delta)
 	return &dualGaussian{h, delta, L}, err
 }
 
@@ -161,6 +134,29 @@ type dualGaussian struct {
 	*dual
 	delta  float64
 	factor *mat.TriDense // L
+}
+
+func (g *dualGaussian) logDet() (s float64) {
+	for i := range g.sw {
+		s += 2 * math.Log(g.factor.At(i, i))
+	}
+	return s
+}
+
+func (g *dualGaussian) gamma() float64 {
+	norm := mat.Norm(inverse(g.factor), 2)
+	return float64(len(g.sw)) - norm*norm // tr M⁻¹ = ‖L⁻¹‖²
+}
+
+// inverse returns L⁻¹.
+func inverse(L *mat.TriDense) *mat.Dense {
+	N, _ := L.Dims()
+	inv := mat.NewDense(N, N, nil)
+	for i := range N {
+		inv.Set(i, i, 1)
+	}
+	linalg.SolveLower(L, inv, false)
+	return inv
 }
 
 func (g *dualGaussian) variances(J []float32, n int) []float64 {
@@ -174,7 +170,7 @@ func (g *dualGaussian) covariance(J []float32, n int) *mat.SymDense {
 	linalg.SolveLower(g.factor, v, false)
 	vv := linalg.Mul(v, v, true, false)
 	return symmetric(n, func(i, j int) float64 {
-		return (dot(J[i*P:(i+1)*P], J[j*P:(j+1)*P]) - vv.At(i, j)/g.delta) / g.delta
+		return (tensor.DotWide(J[i*P:(i+1)*P], J[j*P:(j+1)*P]) - vv.At(i, j)/g.delta) / g.delta
 	})
 }
 
@@ -218,22 +214,6 @@ type basis interface {
 	back(x []float32) []float32          // U·x
 }
 
-func (h *spectral) logDet(delta float64) (float64, error) {
-	var s float64
-	for _, v := range h.values {
-		s += math.Log1p(v / delta)
-	}
-	return s, nil
-}
-
-func (h *spectral) gamma(delta float64) (float64, error) {
-	var s float64
-	for _, v := range h.values {
-		s += v / (v + delta)
-	}
-	return s, nil
-}
-
 func (h *spectral) sweep(J []float32, n int) func(delta float64) ([]float64, error) {
 	T := h.basis.rotate(J, n)
 	return func(delta float64) ([]float64, error) { return (&spectralGaussian{h, delta}).squares(T, n), nil }
@@ -244,6 +224,20 @@ func (h *spectral) at(delta float64) (gaussian, error) { return &spectralGaussia
 type spectralGaussian struct {
 	*spectral
 	delta float64
+}
+
+func (g *spectralGaussian) logDet() (s float64) {
+	for _, v := range g.values {
+		s += math.Log1p(v / g.delta)
+	}
+	return s
+}
+
+func (g *spectralGaussian) gamma() (s float64) {
+	for _, v := range g.values {
+		s += v / (v + g.delta)
+	}
+	return s
 }
 
 // squares returns Σ T²/(values + δ) of each row of T [n, P].
@@ -316,14 +310,6 @@ func symmetric(n int, f func(i, j int) float64) *mat.SymDense {
 		}
 	}
 	return out
-}
-
-func dot(a, b []float32) float64 {
-	var s float64
-	for i, x := range a {
-		s += float64(x) * float64(b[i])
-	}
-	return s
 }
 
 // eigen is the eigendecomposition of a positive semidefinite matrix: what rounding made negative counts as 0. The vectors

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/nn"
@@ -78,11 +77,7 @@ func newODIN(base *llm.Model, pairs *prefs.Pairs, odin *ODINOptions, opts *Optio
 		}
 	}
 	C := len(t.Model.Head)
-	t.length, t.lengthGrad = make([]float32, C), make([]float32, C)
-	rng := rand.New(rand.NewPCG(t.Model.Options.Seed, 0x6c656e))
-	for i := range t.length {
-		t.length[i] = float32(rng.NormFloat64() / math.Sqrt(float64(C+1)))
-	}
+	t.length, t.lengthGrad = newHead(C, t.Model.Options.Seed, 0x6c656e), make([]float32, C)
 	return t, nil
 }
 
@@ -110,7 +105,7 @@ func (t *odinTrainer) Step(ctx context.Context, s train.Step) (float64, error) {
 	q, l, sum := make([]float64, 2*n), make([]float64, 2*n), make([]float64, 2*n)
 	for i := range q {
 		h := t.acts.Hidden[i*C : (i+1)*C]
-		q[i], l[i] = dot(h, wq), dot(h, wl)
+		q[i], l[i] = tensor.DotWide(h, wq), tensor.DotWide(h, wl)
 		sum[i] = q[i] + l[i]
 	}
 	dq, dl := make([]float64, 2*n), make([]float64, 2*n)
@@ -132,7 +127,7 @@ func (t *odinTrainer) Step(ctx context.Context, s train.Step) (float64, error) {
 	loss += t.Length * math.Abs(rho)
 	addTo(dq, t.Length*sign(rho), g)
 	addTo(dl, t.Length*sign(rho), g)
-	cos := dot(wq, wl)
+	cos := tensor.DotWide(wq, wl)
 	loss += t.Orthogonal * math.Abs(cos)
 
 	dhidden := make([]float32, len(t.acts.Hidden))
@@ -167,10 +162,10 @@ func unit(w []float32) (u []float32, back func(dw, du []float32)) {
 	for i, v := range w {
 		u[i] = v - float32(mean)
 	}
-	norm := math.Sqrt(dot(u, u))
+	norm := math.Sqrt(tensor.DotWide(u, u))
 	tensor.Scale(u, float32(1/norm))
 	return u, func(dw, du []float32) {
-		along := dot(u, du)
+		along := tensor.DotWide(u, du)
 		var mean float64
 		for _, v := range du {
 			mean += float64(v) / float64(len(du))
@@ -214,12 +209,4 @@ func sign(x float64) float64 {
 		return -1
 	}
 	return 1
-}
-
-func dot(a, b []float32) float64 {
-	var s float64
-	for i, x := range a {
-		s += float64(x) * float64(b[i])
-	}
-	return s
 }

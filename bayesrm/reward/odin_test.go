@@ -11,6 +11,7 @@ import (
 	"gobayes/bayesrm/internal/check"
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/prefs"
+	"gobayes/bayesrm/tensor"
 	"gobayes/bayesrm/tokenizer"
 	"gobayes/bayesrm/train"
 )
@@ -110,7 +111,7 @@ func TestODINGradient(t *testing.T) {
 // TestUnit: the gradient through centring and scaling, by differences.
 func TestUnit(t *testing.T) {
 	w, c := []float32{0.3, -1, 2, 0.5, 0.1}, []float32{1, 2, -0.5, 0.7, 3}
-	f := func() float64 { u, _ := unit(w); return dot(u, c) }
+	f := func() float64 { u, _ := unit(w); return tensor.DotWide(u, c) }
 	_, back := unit(w)
 	got := make([]float32, len(w))
 	back(got, c)

@@ -190,13 +190,21 @@ func newModel(base *llm.Model, opts *Options) (*Model, error) {
 		a.Dropout = o.Dropout
 	}
 	C := base.Config.Width
-	rng := rand.New(rand.NewPCG(o.Seed, 0x68656164))
-	m.Head, m.headGrad = make([]float32, C), make([]float32, C)
-	for i := range m.Head {
-		m.Head[i] = float32(rng.NormFloat64() / math.Sqrt(float64(C+1)))
-	}
+	m.Head, m.headGrad = NewHead(C, o.Seed), make([]float32, C)
 	m.initial = m.Theta()
 	return m, nil
+}
+
+// NewHead is the head [C] that training with a seed begins from.
+func NewHead(C int, seed uint64) []float32 { return newHead(C, seed, 0x68656164) }
+
+func newHead(C int, seed, stream uint64) []float32 {
+	rng := rand.New(rand.NewPCG(seed, stream))
+	w := make([]float32, C)
+	for i := range w {
+		w[i] = float32(rng.NormFloat64() / math.Sqrt(float64(C+1)))
+	}
+	return w
 }
 
 // Encode returns the tokens of a prompt with an answer: template, end token and truncation are the same for training, the
@@ -307,7 +315,7 @@ func (m *Model) rewards(acts *llm.Acts) []float64 {
 	C := len(m.Head)
 	r := make([]float64, len(acts.Hidden)/C)
 	for i := range r {
-		r[i] = dot(acts.Hidden[i*C:(i+1)*C], m.Head)
+		r[i] = tensor.DotWide(acts.Hidden[i*C:(i+1)*C], m.Head)
 	}
 	return r
 }
@@ -423,7 +431,7 @@ func (m *Model) Backprop(ctx context.Context, acts *llm.Acts, seqs [][]int, all 
 	C := len(m.Head)
 	r := make([]float64, len(seqs))
 	for i := range r {
-		r[i] = dot(acts.Hidden[at(i)*C:(at(i)+1)*C], m.Head)
+		r[i] = tensor.DotWide(acts.Hidden[at(i)*C:(at(i)+1)*C], m.Head)
 	}
 	dhidden := make([]float32, len(acts.Hidden))
 	for i, v := range seed(r) {
@@ -453,6 +461,15 @@ func (m *Model) DropoutRewards(ctx context.Context, seqs [][]int, seed uint64) (
 	return out, nil
 }
 
+// NewNormalizer standardises by the mean and standard deviation of rewards. It is an error if they do not vary.
+func NewNormalizer(rewards []float64) (bayesrm.Normalizer, error) {
+	mean, std := stat.MeanStdDev(rewards, nil)
+	if !(std > 0) {
+		return bayesrm.Normalizer{}, fmt.Errorf("the rewards of %d texts have standard deviation %v: more different texts are needed", len(rewards), std)
+	}
+	return bayesrm.Normalizer{Mean: mean, Std: std}, nil
+}
+
 // Standardise sets the normaliser to the mean and standard deviation of the rewards of both texts of the pairs.
 func (m *Model) Standardise(ctx context.Context, pairs *prefs.Pairs) error {
 	seqs, err := m.EncodePairs(pairs)
@@ -463,11 +480,11 @@ func (m *Model) Standardise(ctx context.Context, pairs *prefs.Pairs) error {
 	if err != nil {
 		return fmt.Errorf("reward: standardise: %w", err)
 	}
-	mean, std := stat.MeanStdDev(r, nil)
-	if !(std > 0) {
-		return fmt.Errorf("reward: standardise: the rewards of %d texts have standard deviation %v: more different texts are needed", len(r), std)
+	n, err := NewNormalizer(r)
+	if err != nil {
+		return fmt.Errorf("reward: standardise: %w", err)
 	}
-	m.Normalizer = &bayesrm.Normalizer{Mean: mean, Std: std}
+	m.Normalizer = &n
 	return nil
 }
 
@@ -481,11 +498,16 @@ func (m *Model) Score(ctx context.Context, prompt string, answers []string) ([]b
 	if err != nil {
 		return nil, err
 	}
-	out := make([]bayesrm.Belief, len(r))
-	for i, v := range r {
+	return m.Beliefs(r), nil
+}
+
+// Beliefs are rewards of answers, standardised if there is a normaliser and without variance. The ids are their numbers.
+func (m *Model) Beliefs(rewards []float64) []bayesrm.Belief {
+	out := make([]bayesrm.Belief, len(rewards))
+	for i, v := range rewards {
 		out[i] = m.Standardised(bayesrm.Belief{ID: fmt.Sprint(i), Mean: v})
 	}
-	return out, nil
+	return out
 }
 
 // Standardised applies the normaliser, if there is one.

@@ -159,6 +159,15 @@ func eachRow(y, b []float32, f func(r []float32)) {
 	})
 }
 
+// DotWide returns Σ x·y of float32 numbers, summed in float64.
+func DotWide(x, y []float32) float64 {
+	var s float64
+	for i, v := range x {
+		s += float64(v) * float64(y[i])
+	}
+	return s
+}
+
 // Dot64 returns Σ x[i]·y[i].
 func Dot64(x, y []float64) float64 {
 	sameLen("Dot64", len(x), len(y))

@@ -9,16 +9,18 @@ import (
 
 func gobayes_bayesrm_rewardTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Batches":     reflect.ValueOf(p_gobayes_bayesrm_reward.Batches),
-		"Evaluation":  reflect.ValueOf((*p_gobayes_bayesrm_reward.Evaluation)(nil)),
-		"Load":        reflect.ValueOf(p_gobayes_bayesrm_reward.Load),
-		"Model":       reflect.ValueOf((*p_gobayes_bayesrm_reward.Model)(nil)),
-		"NewTrainer":  reflect.ValueOf(p_gobayes_bayesrm_reward.NewTrainer),
-		"ODINOptions": reflect.ValueOf((*p_gobayes_bayesrm_reward.ODINOptions)(nil)),
-		"Options":     reflect.ValueOf((*p_gobayes_bayesrm_reward.Options)(nil)),
-		"Train":       reflect.ValueOf(p_gobayes_bayesrm_reward.Train),
-		"TrainODIN":   reflect.ValueOf(p_gobayes_bayesrm_reward.TrainODIN),
-		"Trainer":     reflect.ValueOf((*p_gobayes_bayesrm_reward.Trainer)(nil)),
+		"Batches":       reflect.ValueOf(p_gobayes_bayesrm_reward.Batches),
+		"Evaluation":    reflect.ValueOf((*p_gobayes_bayesrm_reward.Evaluation)(nil)),
+		"Load":          reflect.ValueOf(p_gobayes_bayesrm_reward.Load),
+		"Model":         reflect.ValueOf((*p_gobayes_bayesrm_reward.Model)(nil)),
+		"NewHead":       reflect.ValueOf(p_gobayes_bayesrm_reward.NewHead),
+		"NewNormalizer": reflect.ValueOf(p_gobayes_bayesrm_reward.NewNormalizer),
+		"NewTrainer":    reflect.ValueOf(p_gobayes_bayesrm_reward.NewTrainer),
+		"ODINOptions":   reflect.ValueOf((*p_gobayes_bayesrm_reward.ODINOptions)(nil)),
+		"Options":       reflect.ValueOf((*p_gobayes_bayesrm_reward.Options)(nil)),
+		"Train":         reflect.ValueOf(p_gobayes_bayesrm_reward.Train),
+		"TrainODIN":     reflect.ValueOf(p_gobayes_bayesrm_reward.TrainODIN),
+		"Trainer":       reflect.ValueOf((*p_gobayes_bayesrm_reward.Trainer)(nil)),
 	}
 }
 

@@ -15,6 +15,7 @@ func gobayes_bayesrm_tensorTable() map[string]reflect.Value {
 		"Axpy64":        reflect.ValueOf(p_gobayes_bayesrm_tensor.Axpy64),
 		"Dot":           reflect.ValueOf(p_gobayes_bayesrm_tensor.Dot),
 		"Dot64":         reflect.ValueOf(p_gobayes_bayesrm_tensor.Dot64),
+		"DotWide":       reflect.ValueOf(p_gobayes_bayesrm_tensor.DotWide),
 		"FillRows":      reflect.ValueOf(p_gobayes_bayesrm_tensor.FillRows),
 		"GELU":          reflect.ValueOf(p_gobayes_bayesrm_tensor.GELU),
 		"GELUGrad":      reflect.ValueOf(p_gobayes_bayesrm_tensor.GELUGrad),

@@ -6,15 +6,13 @@ import (
 	"github.com/traefik/yaegi/interp"
 )
 
-// globals are the parts of the interpreter that hold what cells declare at top level. The interpreter itself moves the
+// globals is the frame of what cells declare at top level. The interpreter itself moves the
 // frame to a larger array at each evaluation, under the feet of the goroutines that cells left running: what they read
 // then is a data race, and what they write may be lost. Here the frame has room from the start and grows in place.
 type globals struct {
 	data  reflect.Value // []reflect.Value: the frame
 	types reflect.Value // []reflect.Type: the type of each slot of the frame
-	roots reflect.Value // the syntax tree of each evaluation
-	scope func() (names, children reflect.Value)
-	used  int // slots of the frame that have a value
+	used  int           // slots of the frame that have a value
 }
 
 // frameRoom is how many slots the frame has at first. A cell takes about four.
@@ -22,18 +20,9 @@ const frameRoom = 1 << 16
 
 func newGlobals(i *interp.Interpreter) *globals {
 	root := reflect.ValueOf(i).Elem()
-	scopes := field(root, "scopes")
 	g := &globals{
 		data:  field(field(root, "frame").Elem(), "data"),
 		types: field(field(root, "universe").Elem(), "types"),
-		roots: field(root, "roots"),
-		scope: func() (names, children reflect.Value) {
-			main := scopes.MapIndex(reflect.ValueOf("main"))
-			if !main.IsValid() {
-				return names, children
-			}
-			return field(main.Elem(), "sym"), field(main.Elem(), "child")
-		},
 	}
 	g.used = g.data.Len()
 	g.grow(frameRoom)
