@@ -33,6 +33,7 @@ type folder struct {
 	ThetaNorm2     float64   `json:"theta_norm_squared"`
 	Informative    float64   `json:"informative"`
 	NullEvidence   float64   `json:"null_evidence"`
+	AtInitial      bool      `json:"prior_at_initial,omitempty"`
 	Head           bool      `json:"head,omitempty"`
 	Indices        []int     `json:"indices,omitempty"`
 	Groups         Groups    `json:"groups,omitempty"`
@@ -47,7 +48,7 @@ func (l *Posterior) Save(ctx context.Context, dir string) error {
 		return fmt.Errorf("laplace: save: %w", err)
 	}
 	f := folder{Version: folderVersion, Curvature: l.Curvature.String(), PriorPrecision: l.PriorPrecision, Pairs: l.Pairs, Weights: l.Weights,
-		LogLikelihood: l.LogLikelihood, ThetaNorm2: l.ThetaNorm2, Informative: l.Informative, NullEvidence: l.NullEvidence}
+		LogLikelihood: l.LogLikelihood, ThetaNorm2: l.ThetaNorm2, Informative: l.Informative, NullEvidence: l.NullEvidence, AtInitial: l.atInitial}
 	if l.subset != nil {
 		f.Head, f.Indices = l.subset.head, l.subset.indices
 	}
@@ -123,7 +124,7 @@ func (f *folder) posterior(m *reward.Model, ts map[string]safetensors.Tensor) (*
 		return nil, fmt.Errorf("curvature %q, want one of %v", f.Curvature, curvatureNames[1:])
 	}
 	l := &Posterior{Model: m, Curvature: Curvature(c), Pairs: f.Pairs, LogLikelihood: f.LogLikelihood, ThetaNorm2: f.ThetaNorm2,
-		Informative: f.Informative, NullEvidence: f.NullEvidence}
+		Informative: f.Informative, NullEvidence: f.NullEvidence, atInitial: f.AtInitial}
 	switch {
 	case f.Head:
 		l.subset = LastLayer()

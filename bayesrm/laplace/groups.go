@@ -70,9 +70,6 @@ func (l *Posterior) tuneGroups(ctx context.Context, kind Groups) (*Posterior, er
 		steps     = 100
 		tolerance = 1e-5 // of log δ
 	)
-	if l.Groups != nil {
-		return nil, errors.New("the posterior has groups already; fit it again")
-	}
 	g, err := l.grouping(kind)
 	if err != nil {
 		return nil, err

@@ -107,6 +107,18 @@ func goldenModel(t *testing.T, dir string) *reward.Model {
 	return m
 }
 
+// readGolden reads the JSON beside a golden model.
+func readGolden(t *testing.T, dir string, v any) {
+	t.Helper()
+	b, err := os.ReadFile(dir + "/golden.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func flat(pairs [][2][]int) (seqs [][]int) {
 	for _, p := range pairs {
 		seqs = append(seqs, p[0], p[1])
@@ -119,10 +131,6 @@ func flat(pairs [][2][]int) (seqs [][]int) {
 func TestGoldenDual(t *testing.T) {
 	dir := check.Data(t, "golden", "laplace_dual")
 	m := goldenModel(t, dir)
-	b, err := os.ReadFile(dir + "/golden.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var g struct {
 		LogLikelihood float64    `json:"log_likelihood"`
 		Theta2        float64    `json:"theta_norm_squared"`
@@ -137,9 +145,7 @@ func TestGoldenDual(t *testing.T) {
 			Gamma        float64            `json:"effective_parameters_at_star"`
 		}
 	}
-	if err := json.Unmarshal(b, &g); err != nil {
-		t.Fatal(err)
-	}
+	readGolden(t, dir, &g)
 	l, err := fit(t.Context(), m, flat(g.Pairs), nil)
 	if err != nil {
 		t.Fatal(err)

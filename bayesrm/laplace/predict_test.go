@@ -1,9 +1,7 @@
 package laplace
 
 import (
-	"encoding/json"
 	"math"
-	"os"
 	"strings"
 	"testing"
 
@@ -20,10 +18,6 @@ import (
 func TestGoldenPairs(t *testing.T) {
 	dir := check.Data(t, "golden", "laplace_tiny")
 	m := goldenModel(t, dir)
-	b, err := os.ReadFile(dir + "/golden.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var g struct {
 		Pairs      [][2][]int `json:"pairs_tokens"`
 		MAP        []float64  `json:"pair_probability_map"`
@@ -32,9 +26,7 @@ func TestGoldenPairs(t *testing.T) {
 			Delta float64 `json:"delta_star"`
 		}
 	}
-	if err := json.Unmarshal(b, &g); err != nil {
-		t.Fatal(err)
-	}
+	readGolden(t, dir, &g)
 	ts, err := safetensors.Read(dir + "/golden.safetensors")
 	if err != nil {
 		t.Fatal(err)
@@ -91,18 +83,13 @@ func TestProbBest(t *testing.T) {
 // TestCompare: the exact posterior agrees with itself, and each approximation with the exact one in rank; without pairs'
 // cross terms Kronecker factors are further away than their exact moments are.
 func TestCompare(t *testing.T) {
-	m := goldenModel(t, check.Data(t, "golden", "laplace_tiny"))
-	b, err := os.ReadFile(check.Data(t, "golden", "laplace_tiny") + "/golden.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := check.Data(t, "golden", "laplace_tiny")
+	m := goldenModel(t, dir)
 	var g struct {
 		Pairs [][2][]int `json:"pairs_tokens"`
 		Test  [][]int    `json:"test_tokens"`
 	}
-	if err := json.Unmarshal(b, &g); err != nil {
-		t.Fatal(err)
-	}
+	readGolden(t, dir, &g)
 	beliefs := func(c Curvature) (bs []bayesrm.Belief) {
 		l, err := fit(t.Context(), m, flat(g.Pairs), &Options{Curvature: c})
 		if err != nil {

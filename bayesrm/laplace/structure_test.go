@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"math"
 	"math/rand/v2"
-	"os"
 	"testing"
 
 	"gobayes/bayesrm/internal/check"
@@ -104,10 +103,6 @@ func TestSample(t *testing.T) {
 func TestGoldenStructures(t *testing.T) {
 	dir := check.Data(t, "golden", "laplace_tiny")
 	m := goldenModel(t, dir)
-	b, err := os.ReadFile(dir + "/golden.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var g struct {
 		Pairs      [][2][]int `json:"pairs_tokens"`
 		Test       [][]int    `json:"test_tokens"`
@@ -120,9 +115,7 @@ func TestGoldenStructures(t *testing.T) {
 			Gamma    float64            `json:"effective_parameters_at_star"`
 		}
 	}
-	if err := json.Unmarshal(b, &g); err != nil {
-		t.Fatal(err)
-	}
+	readGolden(t, dir, &g)
 	ts, err := safetensors.Read(dir + "/golden.safetensors")
 	if err != nil {
 		t.Fatal(err)

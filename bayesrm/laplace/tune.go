@@ -28,6 +28,9 @@ const (
 
 // TunePrior returns the posterior with the best prior precision δ. The trained weights and the curvature stay.
 func (l *Posterior) TunePrior(ctx context.Context, opts *TuneOptions) (*Posterior, error) {
+	if l.Groups != nil {
+		return nil, errors.New("laplace: tune prior: the posterior has groups already; fit it again")
+	}
 	if opts != nil && opts.Groups != OneGroup {
 		if opts.HeldOut != nil {
 			return nil, errors.New("laplace: tune prior: groups are tuned by the evidence; leave out HeldOut or Groups")

@@ -142,6 +142,25 @@ func TestPriorAtInitial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := t.TempDir()
+	if err := l.Save(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	back, err := Load(t.Context(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := l.TunePrior(t.Context(), &TuneOptions{Groups: FactorGroups})
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := back.TunePrior(t.Context(), &TuneOptions{Groups: FactorGroups})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if here.String() != there.String() {
+		t.Errorf("tuned before saving %v, after %v", here, there)
+	}
 	if a[0] != b[0] || moved == 0 {
 		t.Errorf("beliefs %v and %v", a[0], b[0])
 	}
@@ -244,6 +263,11 @@ func TestGroups(t *testing.T) {
 			}
 			check.Close(t, "variance", []float64{cov.At(0, 0)}, []float64{mat.Inner(j, &S, j)}, 0, 1e-4)
 
+			for _, o := range []*TuneOptions{nil, {Groups: kind}} {
+				if _, err := tuned.TunePrior(t.Context(), o); err == nil || !strings.Contains(err.Error(), "groups already") {
+					t.Errorf("tuned again with %+v: %v", o, err)
+				}
+			}
 			dir := t.TempDir()
 			if err := tuned.Save(t.Context(), dir); err != nil {
 				t.Fatal(err)
