@@ -38,6 +38,21 @@ func (m *Model) Train(on bool) {
 	}
 }
 
+// TrainLast makes the weights of the last k layers trainable, with the final norm and an output projection that is not the
+// embedding. A model that shares weights with others gets copies of these. It returns them; the others are frozen.
+func (m *Model) TrainLast(k int) ([]*Param, error) {
+	if k <= 0 || k > len(m.blocks) {
+		return nil, fmt.Errorf("llm: train the last %d layers: the model has %d", k, len(m.blocks))
+	}
+	var trained []*Param
+	for _, p := range m.weights(len(m.blocks) - k) {
+		*p = (*p).clone()
+		(*p).Grad = make([]float32, (*p).Len())
+		trained = append(trained, *p)
+	}
+	return trained, nil
+}
+
 // gradBuffers are the gradients of one layer's activations.
 type gradBuffers struct {
 	dx, dx2, wide, dact, dup, dgate, dn, datt, dq, dk, dv []float32
@@ -68,7 +83,7 @@ func (m *Model) Backward(ctx context.Context, acts *Acts, dhidden []float32, sin
 		}
 		R := len(dx) / C
 		back := &pass{acts: acts, la: la, off: b.offsetsOf(rows), sink: sink}
-		below := l > lowest // something below this layer is trained
+		below := l > lowest || blk.norm1.w.Grad != nil // the gradient of the first norm's output is of use
 		// dx is the gradient of the layer's output: x + attention + mlp
 		g.dx2 = zeroed(g.dx2, R*C)
 		if below || !c.Parallel || blk.mlpTrained() {
@@ -128,6 +143,9 @@ func (m *Model) Backward(ctx context.Context, acts *Acts, dhidden []float32, sin
 			dx = g.wide
 		}
 		blk.norm1.grad(dx, dn, la.x, la.mean1, la.rs1)
+		if l == lowest {
+			return nil
+		}
 	}
 	if m.embed.Grad != nil {
 		for n, id := range b.IDs {
@@ -137,12 +155,15 @@ func (m *Model) Backward(ctx context.Context, acts *Acts, dhidden []float32, sin
 	return nil
 }
 
-// lowestTrained is the lowest layer that has a LoRA, or -1 when the base weights are trained.
+// lowestTrained is the lowest layer that has weights to train, -1 when the embedding has.
 func (m *Model) lowestTrained() int {
 	if m.embed.Grad != nil {
 		return -1
 	}
 	for l, b := range m.blocks {
+		if b.norm1.w.Grad != nil {
+			return l
+		}
 		for _, lin := range b.linears() {
 			if lin.LoRA != nil {
 				return l
@@ -213,7 +234,8 @@ func (p *pass) linear(l *Linear, dx, dy, x []float32, add bool) {
 }
 
 // LMLoss computes the mean next-token loss over the targets of the batch that are not negative and adds the gradients of
-// all trained weights. targets [N] is the token that follows each position. scale multiplies the gradients only.
+// all trained weights, unless acts are for inference. targets [N] is the token that follows each position. scale multiplies
+// the gradients only.
 func (m *Model) LMLoss(ctx context.Context, acts *Acts, b Batch, targets []int, scale float64) (loss float64, err error) {
 	rows, wanted := []int{}, []int{}
 	for n, t := range targets {
@@ -224,20 +246,45 @@ func (m *Model) LMLoss(ctx context.Context, acts *Acts, b Batch, targets []int, 
 	if err := m.Forward(ctx, acts, b, rows); err != nil {
 		return 0, err
 	}
-	C, V := m.Config.Width, m.Config.Vocab
 	count := float64(max(1, len(rows)))
-	dhidden := make([]float32, len(acts.Hidden))
+	var seed func(int, float64) float64
+	var dhidden []float32
+	if !acts.Inference {
+		seed = func(int, float64) float64 { return -scale / count }
+		dhidden = make([]float32, len(acts.Hidden))
+	}
+	for _, l := range m.LogProbs(acts.Hidden, wanted, seed, dhidden) {
+		loss -= l / count
+	}
+	if acts.Inference {
+		return loss, nil
+	}
+	return loss, m.Backward(ctx, acts, dhidden, Accumulate)
+}
+
+// LogProbs returns the log-probability of a token, next [n], after each row of hidden states [n, C]. With seed, the derivative
+// of a loss with respect to each of them, that loss's gradient is added to dhidden [n, C] and to the gradient of the output
+// projection if it is trained. seed is called from several goroutines.
+func (m *Model) LogProbs(hidden []float32, next []int, seed func(n int, logp float64) float64, dhidden []float32) []float64 {
+	C, V := m.Config.Width, m.Config.Vocab
+	logp := make([]float64, 0, len(next))
 	const block = 512 // rows of logits in memory
-	for i := 0; i < len(rows); i += block {
-		n := min(block, len(rows)-i)
-		hidden := acts.Hidden[i*C : (i+n)*C]
-		logits := m.Logits(hidden)
-		sum, _ := nn.CrossEntropy(logits, wanted[i:i+n], V, float32(scale/count))
-		loss += sum
-		m.unembed.multiplyBack(dhidden[i*C:(i+n)*C], logits, n, false)
+	for i := 0; i < len(next); i += block {
+		n := min(block, len(next)-i)
+		h := hidden[i*C : (i+n)*C]
+		logits := m.Logits(h)
+		at := seed
+		if seed != nil {
+			at = func(k int, logp float64) float64 { return seed(i+k, logp) }
+		}
+		logp = append(logp, nn.LogProbs(logits, next[i:i+n], V, at)...)
+		if seed == nil {
+			continue
+		}
+		m.unembed.multiplyBack(dhidden[i*C:(i+n)*C], logits, n, true)
 		if m.unembed.Grad != nil {
-			tensor.MatMulTN(m.unembed.Grad, logits, hidden, n, V, C)
+			tensor.MatMulTN(m.unembed.Grad, logits, h, n, V, C)
 		}
 	}
-	return loss / count, m.Backward(ctx, acts, dhidden, Accumulate)
+	return logp
 }

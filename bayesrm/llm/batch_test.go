@@ -456,3 +456,47 @@ func BenchmarkStep(b *testing.B) {
 	b.ReportMetric(float64(acts.Bytes())/float64(len(batch.IDs)), "activation-B/token")
 	b.ReportMetric(float64(len(batch.IDs)*b.N)/b.Elapsed().Seconds(), "tokens/s")
 }
+
+// TestTrainLast: the gradients of the last layers are those of full training, and a model that shares the weights keeps its own.
+func TestTrainLast(t *testing.T) {
+	eachTiny(t, func(t *testing.T, m *Model) {
+		rng := rand.New(rand.NewPCG(9, 0))
+		b := Pack([][]int{someTokens(rng, 7, 50), someTokens(rng, 4, 50)})
+		targets := make([]int, len(b.IDs))
+		for i := range targets {
+			targets[i] = 4 + rng.IntN(40)
+		}
+		var acts Acts
+		loss := func(m *Model) {
+			t.Helper()
+			if _, err := m.LMLoss(t.Context(), &acts, b, targets, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := m.Copy()
+		trained, err := c.TrainLast(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		loss(c)
+		if c.embed.Grad != nil || c.blocks[0].norm1.w.Grad != nil || c.final.w.Grad == nil {
+			t.Error("other weights are trained than those of the last layer")
+		}
+		m.Train(true)
+		loss(m)
+		want := map[string]*Param{}
+		for _, p := range m.Params() {
+			want[p.Name] = p
+		}
+		for _, p := range trained {
+			check.Norm(t, p.Name, p.Grad, want[p.Name].Grad, 1e-5)
+			p.Data[0]++
+			if want[p.Name].Data[0] == p.Data[0] {
+				t.Errorf("%s is shared with the model that was copied", p.Name)
+			}
+		}
+		if _, err := m.TrainLast(m.Config.Layers + 1); err == nil {
+			t.Error("more layers than there are")
+		}
+	})
+}

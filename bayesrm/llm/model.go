@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"gobayes/bayesrm/nn"
@@ -327,12 +328,17 @@ func shape(c Config) (*Model, error) {
 // linears lists the linear layers of a block in a fixed order.
 func (b *block) linears() []*Linear {
 	var ls []*Linear
-	for _, l := range []*Linear{b.qkv, b.q, b.k, b.v, b.dense, b.gate, b.up, b.down} {
-		if l != nil {
-			ls = append(ls, l)
+	for _, l := range b.slots() {
+		if *l != nil {
+			ls = append(ls, *l)
 		}
 	}
 	return ls
+}
+
+// slots are the places of a block's linear layers; some are nil.
+func (b *block) slots() []**Linear {
+	return []**Linear{&b.qkv, &b.q, &b.k, &b.v, &b.dense, &b.gate, &b.up, &b.down}
 }
 
 // Linears lists the model's linear layers, the output projection left out.
@@ -344,28 +350,39 @@ func (m *Model) Linears() []*Linear {
 	return ls
 }
 
-// Params lists the base weights, LoRA left out, each once.
-func (m *Model) Params() []*Param {
-	ps := []*Param{m.embed}
-	add := func(p *Param) {
-		if p != nil {
+// weights are the places of the base weights of the layers from the given one on, with the embedding before layer 0, and of
+// what follows the layers. Some layers and models have fewer.
+func (m *Model) weights(from int) (ps []**Param) {
+	add := func(p **Param) {
+		if *p != nil {
 			ps = append(ps, p)
 		}
 	}
-	for _, b := range m.blocks {
-		for _, n := range []norm{b.norm1, b.norm2} {
-			add(n.w)
-			add(n.b)
+	if from < 0 {
+		add(&m.embed)
+	}
+	for _, b := range m.blocks[max(0, from):] {
+		for _, n := range []*norm{&b.norm1, &b.norm2} {
+			add(&n.w)
+			add(&n.b)
 		}
 		for _, l := range b.linears() {
-			add(l.W)
-			add(l.Bias)
+			add(&l.W)
+			add(&l.Bias)
 		}
 	}
-	add(m.final.w)
-	add(m.final.b)
+	add(&m.final.w)
+	add(&m.final.b)
 	if m.unembed != m.embed {
-		add(m.unembed)
+		add(&m.unembed)
+	}
+	return ps
+}
+
+// Params lists the base weights, LoRA left out, each once.
+func (m *Model) Params() (ps []*Param) {
+	for _, p := range m.weights(-1) {
+		ps = append(ps, *p)
 	}
 	return ps
 }
@@ -376,7 +393,7 @@ func (m *Model) Copy() *Model {
 	c.blocks = nil
 	for _, b := range m.blocks {
 		nb := *b
-		for _, l := range []**Linear{&nb.qkv, &nb.q, &nb.k, &nb.v, &nb.dense, &nb.gate, &nb.up, &nb.down} {
+		for _, l := range nb.slots() {
 			if *l != nil {
 				nl := **l
 				nl.LoRA = nil
@@ -386,6 +403,38 @@ func (m *Model) Copy() *Model {
 		c.blocks = append(c.blocks, &nb)
 	}
 	return &c
+}
+
+// Clone returns a model with base weights of its own, and no LoRA.
+func (m *Model) Clone() *Model {
+	c := m.Copy()
+	tied := c.unembed == c.embed
+	for _, p := range c.weights(-1) {
+		*p = (*p).clone()
+	}
+	if tied {
+		c.unembed = c.embed
+	}
+	return c
+}
+
+func (p *Param) clone() *Param {
+	return &Param{Name: p.Name, Shape: p.Shape, Data: slices.Clone(p.Values())}
+}
+
+// EncodePrompt returns the tokens of a prompt in the model's template, up to where the answer begins.
+func (m *Model) EncodePrompt(prompt string) ([]int, error) {
+	if m.Tokenizer == nil {
+		return nil, fmt.Errorf("llm: encode: the model has no tokenizer; load one from a folder with tokenizer.json")
+	}
+	ids, err := m.Tokenizer.Encode(m.Template.Prompt + prompt + m.Template.Answer)
+	if err != nil {
+		return nil, err
+	}
+	if m.Config.BOS >= 0 {
+		ids = append([]int{m.Config.BOS}, ids...)
+	}
+	return ids, nil
 }
 
 // NumParams is the number of base weights.

@@ -6,10 +6,11 @@ import (
 	"gobayes/bayesrm/tensor"
 )
 
-// CrossEntropy returns Σ −log softmax(logits)[target] over the rows with target ≥ 0, how many those are, and replaces
-// logits by the gradient of that sum times scale. logits is [N, V], targets [N].
-func CrossEntropy(logits []float32, targets []int, V int, scale float32) (sum float64, count int) {
-	losses := make([]float64, len(targets))
+// LogProbs returns log softmax(logits)[target] of each row, 0 where the target is negative. logits is [N, V], targets [N]. With
+// seed, the derivative of a loss with respect to each of them, logits are replaced by that loss's gradient. seed is called
+// from several goroutines.
+func LogProbs(logits []float32, targets []int, V int, seed func(n int, logp float64) float64) []float64 {
+	logp := make([]float64, len(targets))
 	tensor.Parallel(len(targets), func(n int) {
 		l := logits[n*V : (n+1)*V]
 		t := targets[n]
@@ -18,19 +19,14 @@ func CrossEntropy(logits []float32, targets []int, V int, scale float32) (sum fl
 			return
 		}
 		z := l[t]
-		losses[n] = float64(tensor.Softmax(l) - z)
+		logp[n] = float64(z - tensor.Softmax(l))
+		if seed == nil {
+			return
+		}
 		l[t]--
-		for i := range l {
-			l[i] *= scale
-		}
+		tensor.Scale(l, float32(-seed(n, logp[n])))
 	})
-	for n, t := range targets {
-		if t >= 0 {
-			sum += losses[n]
-			count++
-		}
-	}
-	return sum, count
+	return logp
 }
 
 // LogSigmoid returns log σ(x) without overflow.

@@ -262,6 +262,51 @@ func load(path string, pool *bayesrm.Pool) (*Pairs, error) {
 	return out, nil
 }
 
+// Demo is a prompt with the answer that a model should learn to give.
+type Demo struct {
+	Prompt, Answer string
+}
+
+// Demos is a set of demonstrations.
+type Demos struct {
+	Rows []Demo
+}
+
+// String is the number of demonstrations.
+func (d *Demos) String() string { return fmt.Sprintf("%d demonstrations", len(d.Rows)) }
+
+// Cut divides the demonstrations after n, in an order drawn by the seed.
+func (d *Demos) Cut(n int, seed uint64) (first, rest *Demos) {
+	rows := slices.Clone(d.Rows)
+	rng := rand.New(rand.NewPCG(seed, 0x64656d6f))
+	rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+	n = min(max(n, 0), len(rows))
+	return &Demos{rows[:n:n]}, &Demos{rows[n:]}
+}
+
+// LoadDemos reads demonstrations from a .jsonl or .jsonl.gz file whose lines have prompt and response.
+func LoadDemos(path string) (*Demos, error) {
+	out := &Demos{}
+	err := lines(path, func(n int, line []byte) error {
+		var r struct{ Prompt, Response *string }
+		if err := json.Unmarshal(line, &r); err != nil {
+			return fmt.Errorf("not a JSON object with text fields: %w", err)
+		}
+		if r.Prompt == nil || r.Response == nil || *r.Response == "" {
+			return fmt.Errorf("fields found: %s; wanted: prompt and a response that is not empty", fields(line))
+		}
+		out.Rows = append(out.Rows, Demo{*r.Prompt, *r.Response})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("prefs: load demonstrations: %w", err)
+	}
+	if len(out.Rows) == 0 {
+		return nil, fmt.Errorf("prefs: load demonstrations: %s: none", path)
+	}
+	return out, nil
+}
+
 // AnswerID is the id of an answer that a pool names by its prompt and its model.
 func AnswerID(prompt, model string) string { return prompt + "/" + model }
 

@@ -211,16 +211,13 @@ func newHead(C int, seed, stream uint64) []float32 {
 // posterior and every score. cut says that the text was too long.
 func (m *Model) Encode(prompt, answer string) (ids []int, cut bool, err error) {
 	b, o := m.Base, m.Options
-	p, err := b.Tokenizer.Encode(b.Template.Prompt + prompt + b.Template.Answer)
+	p, err := b.EncodePrompt(prompt)
 	if err != nil {
 		return nil, false, err
 	}
 	a, err := b.Tokenizer.Encode(answer)
 	if err != nil {
 		return nil, false, err
-	}
-	if b.Config.BOS >= 0 {
-		p = append([]int{b.Config.BOS}, p...)
 	}
 	limit := o.MaxTokens
 	if b.Config.EOS >= 0 {

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/nn"
@@ -104,11 +105,10 @@ const (
 // answers samples n answers to each prompt; item numbers the first. The texts keep the end token, so that gold can tell
 // whether they ended.
 func (m *maker) answers(ctx context.Context, prompts []Prompt, n, stream, item int) ([][]string, error) {
-	t := m.policy.Template
 	ids, seeds := make([][]int, len(prompts)), make([]uint64, len(prompts))
 	for i, p := range prompts {
 		var err error
-		if ids[i], err = m.policy.Tokenizer.Encode(t.Prompt + p.Text + t.Answer); err != nil {
+		if ids[i], err = m.policy.EncodePrompt(p.Text); err != nil {
 			return nil, err
 		}
 		seeds[i] = m.itemSeed(stream, item+i)
@@ -131,9 +131,18 @@ func (m *maker) itemSeed(stream, i int) uint64 {
 	return rand.New(rand.NewPCG(m.o.Seed, uint64(stream)<<40|uint64(i))).Uint64()
 }
 
+const end = " <eos>"
+
+// closed puts the end token back that text dropped, unless the answer was cut at the length limit.
+func closed(text string) string {
+	if len(strings.Fields(text)) < maxAnswer {
+		return text + end
+	}
+	return text
+}
+
 // text drops the end token: templates add it.
 func text(answer string) string {
-	const end = " <eos>"
 	if len(answer) >= len(end) && answer[len(answer)-len(end):] == end {
 		return answer[:len(answer)-len(end)]
 	}

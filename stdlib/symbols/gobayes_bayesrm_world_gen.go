@@ -9,17 +9,24 @@ import (
 
 func gobayes_bayesrm_worldTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Demonstration": reflect.ValueOf(p_gobayes_bayesrm_world.Demonstration),
-		"Families":      reflect.ValueOf(&p_gobayes_bayesrm_world.Families).Elem(),
-		"Gold":          reflect.ValueOf(p_gobayes_bayesrm_world.Gold),
-		"Made":          reflect.ValueOf((*p_gobayes_bayesrm_world.Made)(nil)),
-		"Make":          reflect.ValueOf(p_gobayes_bayesrm_world.Make),
-		"MakeOptions":   reflect.ValueOf((*p_gobayes_bayesrm_world.MakeOptions)(nil)),
-		"NewPrompt":     reflect.ValueOf(p_gobayes_bayesrm_world.NewPrompt),
-		"ParsePrompt":   reflect.ValueOf(p_gobayes_bayesrm_world.ParsePrompt),
-		"Parts":         reflect.ValueOf((*p_gobayes_bayesrm_world.Parts)(nil)),
-		"Prompt":        reflect.ValueOf((*p_gobayes_bayesrm_world.Prompt)(nil)),
-		"Tokenizer":     reflect.ValueOf(p_gobayes_bayesrm_world.Tokenizer),
+		"BackboneShape":  reflect.ValueOf(&p_gobayes_bayesrm_world.BackboneShape).Elem(),
+		"Demonstration":  reflect.ValueOf(p_gobayes_bayesrm_world.Demonstration),
+		"Demonstrations": reflect.ValueOf(p_gobayes_bayesrm_world.Demonstrations),
+		"Families":       reflect.ValueOf(&p_gobayes_bayesrm_world.Families).Elem(),
+		"Gold":           reflect.ValueOf(p_gobayes_bayesrm_world.Gold),
+		"Made":           reflect.ValueOf((*p_gobayes_bayesrm_world.Made)(nil)),
+		"Make":           reflect.ValueOf(p_gobayes_bayesrm_world.Make),
+		"MakeOptions":    reflect.ValueOf((*p_gobayes_bayesrm_world.MakeOptions)(nil)),
+		"NewPrompt":      reflect.ValueOf(p_gobayes_bayesrm_world.NewPrompt),
+		"ParsePrompt":    reflect.ValueOf(p_gobayes_bayesrm_world.ParsePrompt),
+		"Parts":          reflect.ValueOf((*p_gobayes_bayesrm_world.Parts)(nil)),
+		"PolicyShape":    reflect.ValueOf(&p_gobayes_bayesrm_world.PolicyShape).Elem(),
+		"Prompt":         reflect.ValueOf((*p_gobayes_bayesrm_world.Prompt)(nil)),
+		"Scorer":         reflect.ValueOf((*p_gobayes_bayesrm_world.Scorer)(nil)),
+		"Shape":          reflect.ValueOf((*p_gobayes_bayesrm_world.Shape)(nil)),
+		"Tokenizer":      reflect.ValueOf(p_gobayes_bayesrm_world.Tokenizer),
+		"TrainModel":     reflect.ValueOf(p_gobayes_bayesrm_world.TrainModel),
+		"TrainModels":    reflect.ValueOf(p_gobayes_bayesrm_world.TrainModels),
 	}
 }
 

@@ -19,8 +19,8 @@ var layers = [][]string{
 	{"bayesrm/linalg"}, // stands on tensor's kernels
 	{"bayesrm/nn", "bayesrm/optim", "bayesrm/tokenizer", "bayesrm/penalty", "bayesrm/bestofn"},
 	{"bayesrm/llm", "bayesrm/prefs", "bayesrm/figures", "bayesrm/train"},
-	{"bayesrm/reward"},
-	{"bayesrm/laplace", "bayesrm/world"},
+	{"bayesrm/reward", "bayesrm/sft"},
+	{"bayesrm/laplace", "bayesrm/ppo", "bayesrm/world"},
 	{"bayesrm/ensemble"},
 }
 
