@@ -84,14 +84,10 @@ func TestOffset(t *testing.T) {
 	check.Close(t, "variances", post, []float64{5.66666667, 5, 1, 0.66666667}, 1e-7, 0)
 }
 
-// TestCentre: a constant added to every gradient of a prompt does not move relative variances, and equal rows have none.
-func TestCentre(t *testing.T) {
-	J := []float32{1, 2, 3, 5, 3, 2}
-	centre(J, []float64{1, 2, 1}, 2)
-	check.Close(t, "centred", J, []float32{-1.5, -1.5, 0.5, 1.5, 0.5, -1.5}, 1e-6, 0)
-	same := []float32{4, 7, 4, 7}
-	centre(same, []float64{3, 1}, 2)
-	check.Close(t, "equal rows", same, []float32{0, 0, 0, 0}, 0, 0)
+// TestMean: the mean gradient counts every answer, equal ones as often as they come.
+func TestMean(t *testing.T) {
+	l := &Posterior{Weights: 2}
+	check.Close(t, "mean", l.mean([]float32{1, 2, 3, 5, 3, 2}, []float64{1, 2, 1}), []float64{2.5, 3.5}, 1e-12, 0)
 }
 
 func goldenModel(t *testing.T, dir string) *reward.Model {

@@ -115,3 +115,50 @@ func TestCompare(t *testing.T) {
 		}
 	}
 }
+
+// TestAgainst: the relative variance is that of the difference to the references' mean by the joint covariance, and with the
+// answers themselves as references that of a pool.
+func TestAgainst(t *testing.T) {
+	m, train, held := trained(t)
+	l, err := Fit(t.Context(), m, train, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prompt := held.Rows[0].Prompt
+	answers := []string{held.Rows[0].Chosen, held.Rows[0].Rejected, held.Rows[1].Chosen, held.Rows[1].Rejected, held.Rows[0].Chosen}
+	q := asked(prompt, answers)
+	pool := &bayesrm.Pool{Questions: []bayesrm.Question{q}}
+	want, err := l.ScorePool(t.Context(), pool, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := l.Against(pool).Score(t.Context(), prompt, answers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range want {
+		check.Close(t, "of a pool", []float64{got[i].RelVar, got[i].PriorRelVar, got[i].Var}, []float64{want[i].RelVar, want[i].PriorRelVar, want[i].Var}, 1e-9, 1e-6)
+	}
+	c := l.Against(&bayesrm.Pool{Questions: []bayesrm.Question{{Prompt: prompt, Answers: q.Answers[2:4]}}})
+	for range 2 { // the second time from the gradient that was kept
+		if got, err = c.Score(t.Context(), prompt, answers[:2]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seqs, err := m.EncodeAnswers(prompt, answers[:4])
+	if err != nil {
+		t.Fatal(err)
+	}
+	cov, err := l.Covariance(t.Context(), seqs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		w := mat.NewVecDense(4, []float64{0, 0, -0.5, -0.5})
+		w.SetVec(i, 1)
+		check.Close(t, "two references", []float64{got[i].RelVar}, []float64{mat.Inner(w, cov, w)}, 1e-6, 1e-4)
+	}
+	if _, err := c.Score(t.Context(), held.Rows[1].Prompt+" x", answers); err == nil {
+		t.Error("a prompt without references is no error")
+	}
+}

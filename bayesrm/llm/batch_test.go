@@ -500,3 +500,37 @@ func TestTrainLast(t *testing.T) {
 		}
 	})
 }
+
+// TestMerge: a model with LoRA and what it merges into say the same, and the merged one keeps its own weights.
+func TestMerge(t *testing.T) {
+	eachTiny(t, func(t *testing.T, m *Model) {
+		rng := rand.New(rand.NewPCG(10, 0))
+		as, err := m.AddLoRA([]string{"all-linear"}, 3, 6, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range as {
+			for i := range a.B.Data {
+				a.B.Data[i] = float32(rng.NormFloat64()) * 0.1
+			}
+		}
+		b := Pack([][]int{someTokens(rng, 9, 50)})
+		hidden := func(m *Model) []float32 {
+			var acts Acts
+			if err := m.Forward(t.Context(), &acts, b, nil); err != nil {
+				t.Fatal(err)
+			}
+			return acts.Hidden
+		}
+		merged := m.Merge()
+		if len(merged.LoRAs()) != 0 {
+			t.Error("the merged model still has LoRA")
+		}
+		check.Close(t, "hidden", hidden(merged), hidden(m), 1e-4, 1e-4)
+		bare := hidden(m.Copy())
+		if slices.Equal(bare, hidden(merged)) {
+			t.Error("nothing was merged")
+		}
+		check.Close(t, "clone", hidden(m.Clone()), bare, 1e-6, 0)
+	})
+}

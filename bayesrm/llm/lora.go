@@ -42,6 +42,20 @@ func (m *Model) AddLoRA(targets []string, r int, alpha float64, seed uint64) ([]
 	return all, nil
 }
 
+// Merge returns a model with weights of its own to which the LoRA parts are added, W + s·B·A, and no LoRA.
+func (m *Model) Merge() *Model {
+	c := m.Clone()
+	to := c.Linears()
+	for i, l := range m.Linears() {
+		if a := l.LoRA; a != nil {
+			b := make([]float32, len(a.B.Data))
+			tensor.Axpy(b, a.Scale, a.B.Data)
+			tensor.MatMulNN(to[i].W.Data, b, a.A.Data, l.Out, l.In, a.R, true)
+		}
+	}
+	return c
+}
+
 // LoRAs lists the model's LoRA parts in model order.
 func (m *Model) LoRAs() []*LoRA {
 	var all []*LoRA

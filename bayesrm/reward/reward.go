@@ -159,6 +159,9 @@ func NewTrainer(base *llm.Model, pairs *prefs.Pairs, opts *Options) (*Trainer, e
 	if pairs.Len() == 0 {
 		return nil, fmt.Errorf("reward: train: no pairs")
 	}
+	if len(base.LoRAs()) > 0 {
+		return nil, fmt.Errorf("reward: train: the model carries LoRA, which a reward model would replace; give its Merge()")
+	}
 	if err := opts.check(); err != nil {
 		return nil, fmt.Errorf("reward: train: %w", err)
 	}

@@ -3,6 +3,7 @@ package sft
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -105,6 +106,9 @@ func Train(ctx context.Context, base *llm.Model, demos *prefs.Demos, opts *Optio
 	o, err := opts.resolve(base)
 	if err != nil {
 		return nil, fmt.Errorf("sft: train: %w", err)
+	}
+	if len(base.LoRAs()) > 0 {
+		return nil, errors.New("sft: train: the model carries LoRA, which would be lost; give its Merge()")
 	}
 	t := &trainer{all: o.Prompts}
 	if t.texts, err = encode(base, demos, o.MaxTokens); err != nil {

@@ -16,6 +16,7 @@ type checkpoint struct {
 	Version int
 	Run     string // what must be the same
 	Loss    []float64
+	Stage   []byte // of a model that has stages
 }
 
 const checkpointVersion = 1
@@ -39,7 +40,12 @@ func state(params [][]float32, opt *optim.AdamW) map[string][]float32 {
 }
 
 // save writes the state of a run after len(c.Loss) steps.
-func (c checkpoint) save(path string, params [][]float32, opt *optim.AdamW) error {
+func (c checkpoint) save(path string, params [][]float32, opt *optim.AdamW, stages Stages) (err error) {
+	if stages != nil {
+		if c.Stage, err = stages.SaveStage(); err != nil {
+			return fmt.Errorf("train: checkpoint: %w", err)
+		}
+	}
 	b, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("train: checkpoint: %w", err)
@@ -52,7 +58,7 @@ func (c checkpoint) save(path string, params [][]float32, opt *optim.AdamW) erro
 }
 
 // restore reads the state of a run, if there is one, and returns its losses.
-func (c checkpoint) restore(path string, params [][]float32, opt *optim.AdamW) ([]float64, error) {
+func (c checkpoint) restore(path string, params [][]float32, opt *optim.AdamW, stages Stages) ([]float64, error) {
 	f, err := safetensors.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -78,6 +84,11 @@ func (c checkpoint) restore(path string, params [][]float32, opt *optim.AdamW) (
 	}
 	for name, x := range now { // only when all of it is there
 		copy(x, was[name])
+	}
+	if stages != nil {
+		if err := stages.LoadStage(old.Stage); err != nil {
+			return nil, fmt.Errorf("train: checkpoint %s: %w", path, err)
+		}
 	}
 	opt.Step = len(old.Loss)
 	return old.Loss, nil

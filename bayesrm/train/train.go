@@ -22,6 +22,18 @@ type Model interface {
 	Weights() (params, grads [][]float32)
 }
 
+// Stages is a Model whose items change on the way, as in reinforcement learning.
+type Stages interface {
+	Model
+	// Stage comes before each epoch, from 0.
+	Stage(ctx context.Context, epoch int) error
+	// SaveStage returns what a run that goes on from a checkpoint needs beside the weights; LoadStage takes it back.
+	SaveStage() ([]byte, error)
+	LoadStage(state []byte) error
+	// Note is the latest figure, for progress events.
+	Note() string
+}
+
 // Step is what a model is asked to do: a whole batch, or a part of one when gradients are accumulated.
 type Step struct {
 	Items  []int
@@ -80,9 +92,10 @@ func Run(ctx context.Context, m Model, o Options) (log Log, err error) {
 	perEpoch := (o.Items + o.Batch - 1) / o.Batch
 	total := perEpoch * o.Epochs
 	state := checkpoint{Version: checkpointVersion}
+	stages, _ := m.(Stages)
 	if o.Checkpoint != "" {
 		state.Run = o.fingerprint(sizes, total)
-		if log.Loss, err = state.restore(o.Checkpoint, params, opt); err != nil {
+		if log.Loss, err = state.restore(o.Checkpoint, params, opt, stages); err != nil {
 			return Log{}, err
 		}
 	}
@@ -91,11 +104,22 @@ func Run(ctx context.Context, m Model, o Options) (log Log, err error) {
 			return nil
 		}
 		state.Loss = log.Loss
-		return state.save(o.Checkpoint, params, opt)
+		return state.save(o.Checkpoint, params, opt, stages)
+	}
+	failed := func(err error) error {
+		if ctx.Err() != nil {
+			return fmt.Errorf("train: %s: stopped after %d of %d steps: %w", o.Task, len(log.Loss), total, errors.Join(ctx.Err(), save()))
+		}
+		return err
 	}
 	rng := rand.New(rand.NewPCG(o.Seed, 0x747261696e))
 	for epoch := range o.Epochs {
 		order := rng.Perm(o.Items)
+		if stages != nil && len(log.Loss) == epoch*perEpoch {
+			if err := stages.Stage(ctx, epoch); err != nil {
+				return log, failed(err)
+			}
+		}
 		for k := range perEpoch {
 			step := len(log.Loss)
 			if epoch*perEpoch+k < step {
@@ -104,10 +128,7 @@ func Run(ctx context.Context, m Model, o Options) (log Log, err error) {
 			items := order[k*o.Batch : min(len(order), (k+1)*o.Batch)]
 			loss, err := o.gradients(ctx, m, grads, items, uint64(step))
 			if err != nil {
-				if ctx.Err() != nil {
-					err = fmt.Errorf("train: %s: stopped after %d of %d steps: %w", o.Task, step, total, errors.Join(ctx.Err(), save()))
-				}
-				return log, err
+				return log, failed(err)
 			}
 			if math.IsNaN(loss) || math.IsInf(loss, 0) {
 				return log, fmt.Errorf("train: %s: the loss is %v at step %d of %d; lower the learning rate", o.Task, loss, step, total)
@@ -115,7 +136,11 @@ func Run(ctx context.Context, m Model, o Options) (log Log, err error) {
 			optim.Clip(grads, o.Clip)
 			opt.Update(params, grads, o.Schedule(step, total))
 			log.Loss = append(log.Loss, loss)
-			progress.Report(ctx, progress.Event{Task: o.Task, Done: step + 1, Total: total, Note: fmt.Sprintf("loss %.3f", log.Tail(50))})
+			note := fmt.Sprintf("loss %.3f", log.Tail(50))
+			if stages != nil {
+				note = stages.Note()
+			}
+			progress.Report(ctx, progress.Event{Task: o.Task, Done: step + 1, Total: total, Note: note})
 			if (step+1)%o.Every == 0 && step+1 < total {
 				if err := save(); err != nil {
 					return log, err

@@ -10,6 +10,7 @@ import (
 func gobayes_bayesrm_laplaceTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
 		"Agreement":    reflect.ValueOf((*p_gobayes_bayesrm_laplace.Agreement)(nil)),
+		"Centred":      reflect.ValueOf((*p_gobayes_bayesrm_laplace.Centred)(nil)),
 		"Compare":      reflect.ValueOf(p_gobayes_bayesrm_laplace.Compare),
 		"Comparison":   reflect.ValueOf((*p_gobayes_bayesrm_laplace.Comparison)(nil)),
 		"Curvature":    reflect.ValueOf((*p_gobayes_bayesrm_laplace.Curvature)(nil)),

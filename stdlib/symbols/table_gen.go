@@ -87,6 +87,7 @@ var packages = map[string]Package{
 	"gobayes/bayesrm/nn":                 {gobayes_bayesrm_nnTable, gobayes_bayesrm_nnWrap},
 	"gobayes/bayesrm/optim":              {gobayes_bayesrm_optimTable, gobayes_bayesrm_optimWrap},
 	"gobayes/bayesrm/penalty":            {gobayes_bayesrm_penaltyTable, gobayes_bayesrm_penaltyWrap},
+	"gobayes/bayesrm/ppo":                {gobayes_bayesrm_ppoTable, gobayes_bayesrm_ppoWrap},
 	"gobayes/bayesrm/prefs":              {gobayes_bayesrm_prefsTable, gobayes_bayesrm_prefsWrap},
 	"gobayes/bayesrm/progress":           {gobayes_bayesrm_progressTable, gobayes_bayesrm_progressWrap},
 	"gobayes/bayesrm/reward":             {gobayes_bayesrm_rewardTable, gobayes_bayesrm_rewardWrap},
