@@ -285,8 +285,8 @@ func (j *judge) statement(s clause) {
 	case "advice":
 		reward("advice", index(kb.Moods[p.mood], s.value) >= 0, .9, .7)
 	case "use":
-		e := entities[s.value]
-		reward("need", e != nil && e.Kind == "tool" && e.Facts["use"] == entities[p.entity].Facts["use"], 2, 1)
+		e, want := entities[s.value], entities[p.entity]
+		reward("need", e != nil && want != nil && e.Kind == "tool" && e.Facts["use"] == want.Facts["use"], 2, 1)
 	}
 }
 

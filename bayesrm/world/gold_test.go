@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -72,3 +73,24 @@ func TestPromptsParse(t *testing.T) {
 }
 
 func first(g float64, _ Parts) float64 { return g }
+
+// TestAnyWords: whatever words an answer strings together, as a policy in training does, gold is a number.
+func TestAnyWords(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 0))
+	tok := Tokenizer()
+	starts := []string{"use the", "the cat", "it", "it is bigger", "you could", "sure", "first", "hope this helps", "yes ,"}
+	for range 20000 {
+		p := NewPrompt(rng)
+		var answer []string
+		for range 1 + rng.IntN(6) {
+			answer = append(answer, pick(rng, starts))
+			for range rng.IntN(4) {
+				answer = append(answer, tok.Decode([]int{4 + rng.IntN(tok.Size()-4)}))
+			}
+			answer = append(answer, ".")
+		}
+		if g, _ := p.Gold(strings.Join(answer, " ")); math.IsNaN(g) || g > 12 {
+			t.Fatalf("%q → %q: gold %v", p.Text, answer, g)
+		}
+	}
+}
