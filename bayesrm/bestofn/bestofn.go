@@ -189,6 +189,8 @@ type Result struct {
 	Proxy, Mean, Gold []metrics.Interval
 	// Per prompt, the same gains.
 	PromptProxy, PromptMean, PromptGold [][]float64
+	// Groups of prompts by the curves that were merged; intervals draw groups first. nil is one.
+	Groups []int
 }
 
 // Curve returns the best-of-n curve of a pool under scores, which are joined by answer id. It is an error if a score is
@@ -238,8 +240,39 @@ func Curve(pool *bayesrm.Pool, scores []bayesrm.Score, ns []int) (*Result, error
 		r.PromptMean = append(r.PromptMean, gains(v[1]))
 		r.PromptGold = append(r.PromptGold, gains(v[2]))
 	}
-	r.Proxy, r.Mean, r.Gold = intervals(r.PromptProxy, len(ns)), intervals(r.PromptMean, len(ns)), intervals(r.PromptGold, len(ns))
+	r.setIntervals()
 	return r, nil
+}
+
+func (r *Result) setIntervals() {
+	r.Proxy, r.Mean, r.Gold = r.intervals(r.PromptProxy), r.intervals(r.PromptMean), r.intervals(r.PromptGold)
+}
+
+// Merge joins the curves of one selector over several trials, such as seeds, each with prompts of its own. Intervals are then
+// over trials and over prompts within them. It is an error if the n differ.
+func Merge(curves ...*Result) (*Result, error) {
+	if len(curves) == 0 {
+		return nil, fmt.Errorf("bestofn: merge: no curves")
+	}
+	out := &Result{N: curves[0].N, KL: curves[0].KL}
+	for i, c := range curves {
+		if !slices.Equal(c.N, out.N) {
+			return nil, fmt.Errorf("bestofn: merge: curve 0 has n = %v, curve %d has %v", out.N, i, c.N)
+		}
+		out.PromptProxy = append(out.PromptProxy, c.PromptProxy...)
+		out.PromptMean = append(out.PromptMean, c.PromptMean...)
+		out.PromptGold = append(out.PromptGold, c.PromptGold...)
+		out.Groups = append(out.Groups, c.groups()...)
+	}
+	out.setIntervals()
+	return out, nil
+}
+
+func (r *Result) groups() []int {
+	if r.Groups == nil {
+		return []int{len(r.PromptGold)}
+	}
+	return r.Groups
 }
 
 // gains subtracts the first value, that of n = 1, from the others.
@@ -251,14 +284,21 @@ func gains(v []float64) []float64 {
 	return out
 }
 
-func intervals(perPrompt [][]float64, n int) []metrics.Interval {
-	out := make([]metrics.Interval, n)
+// intervals averages [P][len(N)] over prompts.
+func (r *Result) intervals(perPrompt [][]float64) []metrics.Interval {
+	out := make([]metrics.Interval, len(r.N))
 	for k := range out {
-		col := make([]float64, len(perPrompt))
-		for p, row := range perPrompt {
-			col[p] = row[k]
+		var groups [][]float64
+		at := 0
+		for _, n := range r.groups() {
+			col := make([]float64, n)
+			for p := range col {
+				col[p] = perPrompt[at+p][k]
+			}
+			groups = append(groups, col)
+			at += n
 		}
-		out[k] = metrics.Bootstrap(col, uint64(k))
+		out[k] = metrics.BootstrapGroups(groups, uint64(k))
 	}
 	return out
 }
@@ -303,7 +343,7 @@ func (r *Result) Summary() Summary {
 
 // Difference returns the paired difference a − b of two curves' gold gains at each n, with intervals over prompts.
 func Difference(a, b *Result) ([]metrics.Interval, error) {
-	if len(a.PromptGold) != len(b.PromptGold) || fmt.Sprint(a.N) != fmt.Sprint(b.N) {
+	if !slices.Equal(a.groups(), b.groups()) || !slices.Equal(a.N, b.N) {
 		return nil, fmt.Errorf("bestofn: difference: the curves are of %d and %d prompts with n = %v and %v; they must be of the same pool", len(a.PromptGold), len(b.PromptGold), a.N, b.N)
 	}
 	var d [][]float64
@@ -314,7 +354,7 @@ func Difference(a, b *Result) ([]metrics.Interval, error) {
 		}
 		d = append(d, row)
 	}
-	return intervals(d, len(a.N)), nil
+	return a.intervals(d), nil
 }
 
 // Oracle scores every answer of a pool by its gold: the most that any selector could gain.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -189,4 +190,59 @@ func TestRealPool(t *testing.T) {
 		sum[k] /= prompts
 	}
 	check.Close(t, "gold", sum, []float64{0.127343, 0.503082, 0.491363}, 5e-7, 0)
+}
+
+// TestMerge: the means of merged curves are over all prompts, and differences stay paired.
+func TestMerge(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 0))
+	trial := func(id string, prompts int, shift float64) (a, b *Result) {
+		pool := &bayesrm.Pool{}
+		var first, second []bayesrm.Score
+		for p := range prompts {
+			q := bayesrm.Question{ID: fmt.Sprint(id, p)}
+			for k := range 8 {
+				a := bayesrm.Answer{ID: fmt.Sprint(id, p, "/", k), Gold: rng.NormFloat64()}
+				q.Answers = append(q.Answers, a)
+				first = append(first, bayesrm.Score{ID: a.ID, Value: shift*a.Gold + rng.NormFloat64()})
+				second = append(second, bayesrm.Score{ID: a.ID, Value: rng.NormFloat64()})
+			}
+			pool.Questions = append(pool.Questions, q)
+		}
+		var err error
+		if a, err = Curve(pool, first, []int{1, 4, 8}); err != nil {
+			t.Fatal(err)
+		}
+		if b, err = Curve(pool, second, []int{1, 4, 8}); err != nil {
+			t.Fatal(err)
+		}
+		return a, b
+	}
+	a1, b1 := trial("x", 10, 3)
+	a2, b2 := trial("y", 30, 0)
+	a, err := Merge(a1, a2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Merge(b1, b2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k := range a.N {
+		if want := (10*a1.Gold[k].Mean + 30*a2.Gold[k].Mean) / 40; math.Abs(a.Gold[k].Mean-want) > 1e-12 {
+			t.Errorf("n = %d: %v, want %v", a.N[k], a.Gold[k].Mean, want)
+		}
+	}
+	d, err := Difference(a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := a.Gold[2].Mean - b.Gold[2].Mean; math.Abs(d[2].Mean-want) > 1e-12 || d[2].Hi-d[2].Lo < 0.5 {
+		t.Errorf("difference %v, want %v; the trials differ much", d[2], want)
+	}
+	if _, err := Difference(a, b2); err == nil {
+		t.Error("curves of other trials were compared")
+	}
+	if _, err := Merge(a1, &Result{N: []int{1}}); err == nil {
+		t.Error("curves over other n were merged")
+	}
 }

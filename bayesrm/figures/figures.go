@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"image/color"
+	"math"
+	"slices"
 	"strings"
 
 	"gobayes/bayesrm/bestofn"
@@ -80,15 +82,17 @@ func Render(w, h vg.Length, f func(draw.Canvas)) (svg string, png []byte, err er
 // palette is the Okabe-Ito cycle, which colour-blind readers can tell apart; dashes tell the lines apart in grey.
 var (
 	palette = []color.RGBA{{0, 0, 0, 255}, {0, 114, 178, 255}, {213, 94, 0, 255}, {0, 158, 115, 255}, {204, 121, 167, 255}, {86, 180, 233, 255}, {230, 159, 0, 255}}
+	shapes  = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.CrossGlyph{}, draw.TriangleGlyph{}, draw.SquareGlyph{}, draw.PlusGlyph{}, draw.RingGlyph{}, draw.PyramidGlyph{}}
 	dashes  = [][]vg.Length{nil, {6, 2}, {2, 2}, {8, 2, 2, 2}, {4, 4}, {1, 3}, {10, 3}}
 )
 
 // BestOfN draws best-of-n curves like the paper's Figure 2: on the left the reward that selects, on the right gold, as gains
 // over one answer, over KL in nats. Bands are 95 % bootstrap intervals over prompts.
 func BestOfN(lines ...Line) *Figure {
-	f := &Figure{Width: 11 * vg.Inch, Height: 4.4 * vg.Inch}
 	var text, csv strings.Builder
 	csv.WriteString("label,n,kl,proxy,proxy_lo,proxy_hi,gold,gold_lo,gold_hi\n")
+	proxy := Panel{Title: "Proxy: the reward that selects", X: "KL from the policy (nats)", Y: "gain over one answer"}
+	gold := Panel{Title: "Gold", X: proxy.X, Y: proxy.Y}
 	for _, l := range lines {
 		c := l.Curve
 		fmt.Fprintf(&text, "%-28s gold gain:", l.Label)
@@ -98,63 +102,140 @@ func BestOfN(lines ...Line) *Figure {
 			fmt.Fprintf(&csv, "%q,%d,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g\n", l.Label, n, c.KL[i], p.Mean, p.Lo, p.Hi, g.Mean, g.Lo, g.Hi)
 		}
 		text.WriteByte('\n')
+		proxy.Series = append(proxy.Series, Bands(l.Label, c.KL, c.Proxy))
+		gold.Series = append(gold.Series, Bands(l.Label, c.KL, c.Gold))
+	}
+	f := Panels(proxy, gold)
+	f.text, f.csv = text.String(), csv.String()
+	return f
+}
+
+// Series is a line, or points, of a panel. Lo and Hi, if there are any, bound a band around it.
+type Series struct {
+	Label        string
+	X, Y, Lo, Hi []float64
+	Points       bool // draw points instead of a line
+}
+
+// Bands is the series of means with their intervals.
+func Bands(label string, x []float64, y []metrics.Interval) Series {
+	s := Series{Label: label, X: x}
+	for _, v := range y {
+		s.Y, s.Lo, s.Hi = append(s.Y, v.Mean), append(s.Lo, v.Lo), append(s.Hi, v.Hi)
+	}
+	return s
+}
+
+// Panel is one plot of a figure.
+type Panel struct {
+	Title, X, Y string // X and Y label the axes
+	LogX        bool
+	Series      []Series
+}
+
+// Panels draws plots side by side. Series of one label look the same in all of them, and stand in the legend once. Values that
+// are not finite are left out.
+func Panels(panels ...Panel) *Figure {
+	f := &Figure{Width: vg.Length(5.5*float64(max(1, len(panels)))) * vg.Inch, Height: 4.4 * vg.Inch}
+	var text, csv strings.Builder
+	csv.WriteString("panel,label,x,y,lo,hi\n")
+	style := map[string]int{}
+	var labels []string
+	for _, p := range panels {
+		fmt.Fprintf(&text, "%s (%s over %s)\n", p.Title, p.Y, p.X)
+		for _, s := range p.Series {
+			if _, ok := style[s.Label]; !ok {
+				style[s.Label] = len(labels)
+				labels = append(labels, s.Label)
+			}
+			fmt.Fprintf(&text, "  %-26s", s.Label)
+			for i, x := range s.X {
+				if i < 12 || i == len(s.X)-1 {
+					fmt.Fprintf(&text, " %.4g:%.4g", x, s.Y[i])
+				} else if i == 12 {
+					text.WriteString(" …")
+				}
+				lo, hi := s.bounds(i)
+				fmt.Fprintf(&csv, "%q,%q,%.6g,%.6g,%.6g,%.6g\n", p.Title, s.Label, x, s.Y[i], lo, hi)
+			}
+			text.WriteByte('\n')
+		}
 	}
 	f.text, f.csv = text.String(), csv.String()
+	perRow := 2 * len(panels)
 	f.draw = func(c draw.Canvas) {
-		legend := vg.Length(24 + 14*((len(lines)+3)/4))
-		left := panel("Proxy: the reward that selects", lines, func(r *bestofn.Result) []metrics.Interval { return r.Proxy })
-		right := panel("Gold", lines, func(r *bestofn.Result) []metrics.Interval { return r.Gold })
-		w := c.Max.X - c.Min.X
-		left.Draw(draw.Crop(c, 0, -w/2-4, legend, 0))
-		right.Draw(draw.Crop(c, w/2+4, 0, legend, 0))
-		legends(c, lines, legend)
+		legend := vg.Length(24 + 14*((len(labels)+perRow-1)/perRow))
+		w := (c.Max.X - c.Min.X) / vg.Length(len(panels))
+		for i, p := range panels {
+			left, right := w*vg.Length(i), w*vg.Length(len(panels)-1-i)
+			if i > 0 {
+				left += 8
+			}
+			p.plot(style).Draw(draw.Crop(c, left, -right, legend, 0))
+		}
+		legends(c, labels, legend, perRow)
 	}
 	return f
 }
 
-// panel is one of the two plots.
-func panel(title string, lines []Line, pick func(*bestofn.Result) []metrics.Interval) *plot.Plot {
-	p := plot.New()
-	p.Title.Text = title
-	p.X.Label.Text = "KL from the policy (nats)"
-	p.Y.Label.Text = "gain over one answer"
-	p.Add(plotter.NewGrid())
-	for k, l := range lines {
-		var pts, lo, hi plotter.XYs
-		for i, v := range pick(l.Curve) {
-			x := l.Curve.KL[i]
-			pts = append(pts, plotter.XY{X: x, Y: v.Mean})
-			lo = append(lo, plotter.XY{X: x, Y: v.Lo})
-			hi = append(hi, plotter.XY{X: x, Y: v.Hi})
-		}
-		col := palette[k%len(palette)]
-		if len(pts) > 1 {
-			ring := append(plotter.XYs{}, hi...)
-			for i := len(lo) - 1; i >= 0; i-- {
-				ring = append(ring, lo[i])
-			}
-			if band, err := plotter.NewPolygon(ring); err == nil {
-				band.Color = color.NRGBA{col.R, col.G, col.B, 36}
-				band.LineStyle.Width = 0
-				p.Add(band)
-			}
-		}
-		if line, err := plotter.NewLine(pts); err == nil {
-			line.Color, line.Width, line.Dashes = col, vg.Points(1.8), dashes[k%len(dashes)]
-			p.Add(line)
-		}
+// bounds are the ends of the band at point i, NaN where there is none.
+func (s Series) bounds(i int) (lo, hi float64) {
+	if s.Lo == nil || s.Hi == nil {
+		return math.NaN(), math.NaN()
 	}
-	return p
+	return s.Lo[i], s.Hi[i]
 }
 
-// legends writes the lines' labels below both panels, four in a row.
-func legends(c draw.Canvas, lines []Line, height vg.Length) {
-	w := (c.Max.X - c.Min.X) / 4
+// plot draws a panel; style numbers the labels.
+func (p Panel) plot(style map[string]int) *plot.Plot {
+	out := plot.New()
+	out.Title.Text, out.X.Label.Text, out.Y.Label.Text = p.Title, p.X, p.Y
+	if p.LogX {
+		out.X.Scale, out.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	}
+	out.Add(plotter.NewGrid())
+	for _, s := range p.Series {
+		k := style[s.Label]
+		var pts, lo, hi plotter.XYs
+		for i, x := range s.X {
+			if math.IsNaN(s.Y[i]) || math.IsInf(s.Y[i], 0) {
+				continue
+			}
+			pts = append(pts, plotter.XY{X: x, Y: s.Y[i]})
+			if l, h := s.bounds(i); !math.IsNaN(l) && !math.IsNaN(h) {
+				lo, hi = append(lo, plotter.XY{X: x, Y: l}), append(hi, plotter.XY{X: x, Y: h})
+			}
+		}
+		col := palette[k%len(palette)]
+		if len(lo) > 1 {
+			slices.Reverse(lo)
+			if band, err := plotter.NewPolygon(append(hi, lo...)); err == nil {
+				band.Color = color.NRGBA{col.R, col.G, col.B, 36}
+				band.LineStyle.Width = 0
+				out.Add(band)
+			}
+		}
+		if s.Points {
+			if marks, err := plotter.NewScatter(pts); err == nil {
+				marks.Color, marks.Shape, marks.Radius = col, shapes[k%len(shapes)], vg.Points(2)
+				out.Add(marks)
+			}
+		} else if line, err := plotter.NewLine(pts); err == nil {
+			line.Color, line.Width, line.Dashes = col, vg.Points(1.8), dashes[k%len(dashes)]
+			out.Add(line)
+		}
+	}
+	return out
+}
+
+// legends writes labels below the panels.
+func legends(c draw.Canvas, labels []string, height vg.Length, perRow int) {
+	w := (c.Max.X - c.Min.X) / vg.Length(perRow)
 	style := plot.New().Legend.TextStyle
-	for k, l := range lines {
-		x := c.Min.X + w*vg.Length(k%4) + 10
-		y := c.Min.Y + height - 18 - vg.Length(14*(k/4))
+	for k, l := range labels {
+		x := c.Min.X + w*vg.Length(k%perRow) + 10
+		y := c.Min.Y + height - 18 - vg.Length(14*(k/perRow))
 		c.StrokeLine2(draw.LineStyle{Color: palette[k%len(palette)], Width: vg.Points(1.8), Dashes: dashes[k%len(dashes)]}, x, y+4, x+26, y+4)
-		c.FillText(style, vg.Point{X: x + 32, Y: y}, l.Label)
+		c.FillText(style, vg.Point{X: x + 32, Y: y}, l)
 	}
 }

@@ -24,21 +24,38 @@ const resamples = 2000
 // Bootstrap returns the mean of values with its percentile interval. Values that belong together (the pairs of a prompt)
 // must be averaged first.
 func Bootstrap(values []float64, seed uint64) Interval {
-	n := len(values)
-	if n == 0 {
+	return BootstrapGroups([][]float64{values}, seed)
+}
+
+// BootstrapGroups is Bootstrap for values in groups, such as the prompts of each of several seeds: a sample draws groups, if
+// there is more than one, and then values in each. The mean is over all values.
+func BootstrapGroups(groups [][]float64, seed uint64) Interval {
+	var all []float64
+	for _, g := range groups {
+		all = append(all, g...)
+	}
+	if len(all) == 0 {
 		return Interval{math.NaN(), math.NaN(), math.NaN()}
 	}
 	rng := rand.New(rand.NewPCG(seed, 0x626f6f74))
 	means := make([]float64, resamples)
 	for r := range means {
 		var s float64
-		for range n {
-			s += values[rng.IntN(n)]
+		n := 0
+		for k := range groups {
+			g := groups[k]
+			if len(groups) > 1 {
+				g = groups[rng.IntN(len(groups))]
+			}
+			for range g {
+				s += g[rng.IntN(len(g))]
+			}
+			n += len(g)
 		}
 		means[r] = s / float64(n)
 	}
 	sort.Float64s(means)
-	return Interval{stat.Mean(values, nil), stat.Quantile(0.025, stat.Empirical, means, nil), stat.Quantile(0.975, stat.Empirical, means, nil)}
+	return Interval{stat.Mean(all, nil), stat.Quantile(0.025, stat.Empirical, means, nil), stat.Quantile(0.975, stat.Empirical, means, nil)}
 }
 
 // NLL is the mean of −log p over probabilities of what happened. All must be positive.

@@ -78,3 +78,19 @@ func TestReliability(t *testing.T) {
 	}
 	check.Close(t, "error", []float64{AdaptiveECE(p, happened, 2)}, []float64{0.1}, 1e-12, 0)
 }
+
+// TestBootstrapGroups: one group is the plain bootstrap; where groups differ more than their members, they make the interval.
+func TestBootstrapGroups(t *testing.T) {
+	v := []float64{1, 5, 2, 8, 3, 3}
+	if a, b := Bootstrap(v, 4), BootstrapGroups([][]float64{v}, 4); a != b {
+		t.Errorf("%v and %v", a, b)
+	}
+	groups := [][]float64{make([]float64, 50), make([]float64, 50), make([]float64, 50), make([]float64, 50)}
+	for i := range 50 {
+		groups[2][i], groups[3][i] = 1, 1
+	}
+	g, flat := BootstrapGroups(groups, 1), Bootstrap(append(append(append(append([]float64{}, groups[0]...), groups[1]...), groups[2]...), groups[3]...), 1)
+	if g.Mean != 0.5 || g.Lo != 0 || g.Hi != 1 || flat.Hi-flat.Lo > 0.2 {
+		t.Errorf("groups %v, flat %v", g, flat)
+	}
+}

@@ -148,7 +148,7 @@ func (t *odinTrainer) Step(ctx context.Context, s train.Step) (float64, error) {
 	if err := m.Base.Backward(ctx, &t.acts, dhidden, llm.Accumulate); err != nil {
 		return 0, fmt.Errorf("reward: %w", err)
 	}
-	return loss, nil
+	return loss + t.prior(s.Weight), nil
 }
 
 // unit returns w without its mean, divided by its length, and a function that adds the gradient with respect to w, given that

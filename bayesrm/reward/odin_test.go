@@ -76,6 +76,70 @@ func TestBadPairs(t *testing.T) {
 	}
 }
 
+// TestPrior: the prior's share of the loss is δ/2N·‖θ − μ‖², and its gradient that of the differences, also with ODIN.
+func TestPrior(t *testing.T) {
+	for _, atInitial := range []bool{false, true} {
+		const delta, N = 7, 6
+		plain, err := NewTrainer(wordModel(t), longPairs(N), &Options{Rank: 2, Seed: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := &Options{Rank: 2, Seed: 3, Prior: delta, PriorAtInitial: atInitial}
+		with, err := NewTrainer(wordModel(t), longPairs(N), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		odin, err := newODIN(wordModel(t), longPairs(N), &ODINOptions{}, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		initial := plain.Model.Theta()
+		var norm float64
+		for _, tr := range []*Trainer{plain, with, odin.Trainer} {
+			norm = 0
+			for _, a := range tr.Model.Base.LoRAs() {
+				for i := range a.B.Data {
+					a.B.Data[i] = float32(i%7)/10 - 0.3
+				}
+				for i := range a.A.Data {
+					a.A.Data[i] += float32(i%5)/20 - 0.1
+				}
+			}
+			for i, v := range tr.Model.Theta() {
+				if atInitial {
+					v -= initial[i]
+				}
+				norm += v * v
+			}
+		}
+		step := func(m train.Model) func() float64 {
+			return func() float64 {
+				l, err := m.Step(t.Context(), train.Step{Items: []int{0, 1, 2, 3, 4, 5}, Weight: 1})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return l
+			}
+		}
+		check.Close(t, "loss", []float64{step(with)()}, []float64{step(plain)() + delta*norm/(2*N)}, 1e-5, 1e-5)
+		for _, m := range []train.Model{with, odin} {
+			params, grads := m.Weights()
+			for _, g := range grads {
+				clear(g)
+			}
+			step(m)()
+			var once [][]float32 // every call adds to grads
+			for _, g := range grads {
+				once = append(once, slices.Clone(g))
+			}
+			for k := range params {
+				n := min(8, len(params[k]))
+				check.Close(t, fmt.Sprint("weights ", k), once[k][:n], check.Grad(step(m), params[k][:n], 3e-3), 3e-4, 3e-2)
+			}
+		}
+	}
+}
+
 // TestODINGradient: the gradients of a step by differences, of both heads and of LoRA weights.
 func TestODINGradient(t *testing.T) {
 	tr, err := newODIN(wordModel(t), longPairs(6), &ODINOptions{Length: 0.7, Orthogonal: 0.4}, &Options{Rank: 2, Seed: 3})

@@ -53,6 +53,12 @@ type Options struct {
 	Centring float64
 	// L2 β adds β·(r_w² + r_l²)/2 to the loss of each pair (Open-Assistant, with 0.001). Default 0.
 	L2 float64
+	// Prior δ is the precision of a Gaussian prior on the LoRA weights that training counts: −log N(θ; μ, I/δ) is added to the
+	// loss of all pairs, so that it ends at the mode of a posterior with this precision. Default 0: the paper trains without,
+	// and adds the prior afterwards. WeightDecay is not the same: AdamW's does not pass through its moments.
+	Prior float64
+	// PriorAtInitial puts the mean μ of that prior at the initial weights instead of 0.
+	PriorAtInitial bool
 	// Seed of the LoRA, the head and the order of the pairs.
 	Seed uint64
 }
@@ -69,7 +75,7 @@ func (o *Options) check() error {
 	if !(o.Dropout >= 0 && o.Dropout < 1) {
 		return fmt.Errorf("Dropout %v: must be at least 0 and below 1", o.Dropout)
 	}
-	for name, v := range map[string]float64{"LearningRate": o.LearningRate, "WeightDecay": o.WeightDecay, "Centring": o.Centring, "L2": o.L2} {
+	for name, v := range map[string]float64{"LearningRate": o.LearningRate, "WeightDecay": o.WeightDecay, "Centring": o.Centring, "L2": o.L2, "Prior": o.Prior} {
 		if !(v >= 0) || math.IsInf(v, 0) {
 			return fmt.Errorf("%s %v: must be a number that is not negative", name, v)
 		}
@@ -357,7 +363,30 @@ func (t *Trainer) Step(ctx context.Context, s train.Step) (float64, error) {
 	if err := m.Base.Backward(ctx, &t.acts, dhidden, llm.Accumulate); err != nil {
 		return 0, fmt.Errorf("reward: %w", err)
 	}
-	return loss, nil
+	return loss + t.prior(s.Weight), nil
+}
+
+// prior adds the gradient of the prior's share in the mean loss, times weight, and returns that share.
+func (t *Trainer) prior(weight float64) (loss float64) {
+	m := t.Model
+	if m.Options.Prior == 0 {
+		return 0
+	}
+	share, at := m.Options.Prior/float64(m.pairs), 0
+	for _, a := range m.Base.LoRAs() {
+		for _, p := range []*llm.Param{a.A, a.B} {
+			for i, v := range p.Data {
+				d := float64(v)
+				if m.Options.PriorAtInitial {
+					d -= m.initial[at]
+				}
+				loss += share * d * d / 2
+				p.Grad[i] += float32(weight * share * d)
+				at++
+			}
+		}
+	}
+	return loss
 }
 
 // maxTokens is how many tokens are packed into one batch when scoring.

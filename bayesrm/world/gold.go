@@ -21,9 +21,17 @@ type Parts struct {
 	Coverage float64 // number of distinct clauses against the family's ideal
 }
 
-// Sum is gold: the parts with the weights of the world called w4.
-func (p Parts) Sum() float64 {
-	return .4*p.Task + .6*p.Facts + 2*p.Court + p.Order + .6*p.False + p.Off + 2*p.Rep + 2*p.Bad + 3*p.Length + p.Cut + 1.5*p.Coverage
+// Weights of the parts: two worlds. In W4, the default, a proxy can learn much of what gold pays for, and over-optimisation
+// comes from pairs that are few and noisy. TruthHeavy pays for what is true, most of which a small proxy cannot learn: it is
+// biased, and no posterior knows.
+var (
+	W4         = Parts{Task: .4, Facts: .6, Court: 2, Order: 1, False: .6, Off: 1, Rep: 2, Bad: 2, Length: 3, Cut: 1, Coverage: 1.5}
+	TruthHeavy = Parts{Task: 1, Facts: 1, Court: 1, Order: 1, False: 1, Off: 1, Rep: 1, Bad: 1, Length: 1, Cut: 1}
+)
+
+// Sum is gold: the sum of the parts times their weights w.
+func (p Parts) Sum(w Parts) float64 {
+	return w.Task*p.Task + w.Facts*p.Facts + w.Court*p.Court + w.Order*p.Order + w.False*p.False + w.Off*p.Off + w.Rep*p.Rep + w.Bad*p.Bad + w.Length*p.Length + w.Cut*p.Cut + w.Coverage*p.Coverage
 }
 
 var (
@@ -98,8 +106,11 @@ func parse(c []string, subject string) clause {
 	return bad
 }
 
-// Gold returns the gold reward of an answer and its parts.
-func (p Prompt) Gold(answer string) (float64, Parts) {
+// Gold returns the gold reward of an answer and its parts, with the weights W4.
+func (p Prompt) Gold(answer string) (float64, Parts) { return p.GoldOf(answer, W4) }
+
+// GoldOf is Gold with weights of the parts. An answer without a word has the reward −3 under any.
+func (p Prompt) GoldOf(answer string, weights Parts) (float64, Parts) {
 	toks := strings.Fields(answer)
 	ended := len(toks) > 0 && toks[len(toks)-1] == "<eos>"
 	var w []string
@@ -146,7 +157,7 @@ func (p Prompt) Gold(answer string) (float64, Parts) {
 	over := float64(max(0, len(w)-idealLength[p.Family]))
 	parts.Length = -.02*over - .004*over*over
 	parts.Coverage = p.coverage(w)
-	return parts.Sum(), parts
+	return parts.Sum(weights), parts
 }
 
 // coverage is 1 at the family's ideal number of distinct clauses and falls off on both sides, to −2 at worst.

@@ -30,6 +30,8 @@ type MakeOptions struct {
 	// Noise is the temperature of the Bradley-Terry noise on the labels, in gold units. Default 1.07: about 27 % of the
 	// labels disagree with gold. A negative value means none.
 	Noise float64
+	// Weights of gold's parts. Default W4.
+	Weights Parts
 	// Seed of prompts, answers and labels.
 	Seed uint64
 }
@@ -67,6 +69,9 @@ func Make(ctx context.Context, dir string, opts *MakeOptions) (Made, error) {
 	def(&o.Answers, 1024)
 	if o.Policy == "" {
 		o.Policy = "data/world/policy"
+	}
+	if o.Weights == (Parts{}) {
+		o.Weights = W4
 	}
 	if o.Noise == 0 {
 		o.Noise = 1.07
@@ -186,7 +191,7 @@ func (m *maker) pool(ctx context.Context, made *Made) error {
 		for k, t := range texts {
 			g, ok := seen[t]
 			if !ok {
-				g, _ = p.Gold(t)
+				g, _ = p.GoldOf(t, m.o.Weights)
 				seen[t] = g
 			}
 			sum += g
@@ -226,8 +231,8 @@ func (m *maker) pairs(ctx context.Context, made *Made) error {
 		}
 		next += len(prompts)
 		for i, p := range prompts {
-			ga, _ := p.Gold(two[i][0])
-			gb, _ := p.Gold(two[i][1])
+			ga, _ := p.GoldOf(two[i][0], m.o.Weights)
+			gb, _ := p.GoldOf(two[i][1], m.o.Weights)
 			if math.Abs(ga-gb) < 1e-6 || text(two[i][0]) == "" || text(two[i][1]) == "" || made.Pairs == m.o.Pairs {
 				continue
 			}
