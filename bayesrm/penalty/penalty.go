@@ -120,6 +120,16 @@ func Relative(f Func) Func {
 	}
 }
 
+// Member applies a penalty to one member of an ensemble, as if it were alone. Beliefs with fewer members give NaN.
+func Member(i int, f Func) Func {
+	return func(b bayesrm.Belief) float64 {
+		if i >= len(b.Members) {
+			return math.NaN()
+		}
+		return f(b.Members[i])
+	}
+}
+
 // Certainty is the control −Λ: the reward is ignored and the most certain answer wins.
 func Certainty() Func { return func(b bayesrm.Belief) float64 { return -b.Var } }
 

@@ -163,3 +163,17 @@ func TestEnsembleOfEqualMembers(t *testing.T) {
 		t.Error("a penalty changed the belief that it was given")
 	}
 }
+
+// TestMember: a member is penalised as if it were alone.
+func TestMember(t *testing.T) {
+	b := Average([]bayesrm.Belief{{Mean: 1, Var: 4}, {Mean: 3, Var: 1}})
+	if got := Member(1, StdOf(2))(b); got != 1 {
+		t.Errorf("%v, want 3 − 2·1", got)
+	}
+	if got := Member(0, Relative(VarOf(1)))(Average([]bayesrm.Belief{{Mean: 1, Var: 4, RelVar: 0.5}})); got != 0.5 {
+		t.Errorf("%v, want 1 − 0.5", got)
+	}
+	if !math.IsNaN(Member(2, Mean())(b)) {
+		t.Error("a member that is not there")
+	}
+}

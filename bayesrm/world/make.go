@@ -3,8 +3,11 @@ package world
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -53,7 +56,8 @@ func (m Made) String() string {
 }
 
 // Make samples answers from the policy, labels them by gold, and writes pairs.jsonl and pool.jsonl to a folder. No prompt of
-// the pool is in a pair. Everything is drawn live: another seed gives other prompts, answers and labels.
+// the pool is in a pair. Another seed gives other prompts, answers and labels. A folder that holds what the same policy gave
+// with the same options is left as it is.
 func Make(ctx context.Context, dir string, opts *MakeOptions) (Made, error) {
 	o := MakeOptions{}
 	if opts != nil {
@@ -76,6 +80,15 @@ func Make(ctx context.Context, dir string, opts *MakeOptions) (Made, error) {
 	if o.Noise == 0 {
 		o.Noise = 1.07
 	}
+	record := filepath.Join(dir, "made.json")
+	key, err := o.key()
+	if err != nil {
+		return Made{}, fmt.Errorf("world: make: policy: %w", err)
+	}
+	var old recorded
+	if b, err := os.ReadFile(record); err == nil && json.Unmarshal(b, &old) == nil && old.Key == key {
+		return old.Made.in(dir), nil
+	}
 	policy, err := llm.Load(ctx, o.Policy)
 	if err != nil {
 		return Made{}, fmt.Errorf("world: make: policy: %w", err)
@@ -83,15 +96,52 @@ func Make(ctx context.Context, dir string, opts *MakeOptions) (Made, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Made{}, fmt.Errorf("world: make: %w", err)
 	}
+	if err := os.Remove(record); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return Made{}, fmt.Errorf("world: make: %w", err)
+	}
 	m := maker{o: o, policy: policy}
-	made := Made{PairsFile: filepath.Join(dir, "pairs.jsonl"), PoolFile: filepath.Join(dir, "pool.jsonl")}
+	made := Made{}.in(dir)
 	if err := m.pool(ctx, &made); err != nil {
 		return Made{}, fmt.Errorf("world: make: pool: %w", err)
 	}
 	if err := m.pairs(ctx, &made); err != nil {
 		return Made{}, fmt.Errorf("world: make: pairs: %w", err)
 	}
-	return made, nil
+	b, err := json.Marshal(recorded{key, made})
+	if err != nil {
+		return Made{}, fmt.Errorf("world: make: %w", err)
+	}
+	return made, safetensors.WriteFile(record, b)
+}
+
+// recorded says what a folder holds.
+type recorded struct {
+	Key string
+	Made
+}
+
+// in names the files in a folder.
+func (m Made) in(dir string) Made {
+	m.PairsFile, m.PoolFile = filepath.Join(dir, "pairs.jsonl"), filepath.Join(dir, "pool.jsonl")
+	return m
+}
+
+// madeVersion changes when the same options give something else.
+const madeVersion = 1
+
+// key names everything that what is made depends on.
+func (o MakeOptions) key() (string, error) {
+	f, err := os.Open(filepath.Join(o.Policy, "model.safetensors"))
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	o.Policy = ""
+	return fmt.Sprintf("version %d, policy %x, %+v", madeVersion, h.Sum(nil), o), nil
 }
 
 type maker struct {

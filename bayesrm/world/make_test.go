@@ -58,3 +58,30 @@ func TestMakeStops(t *testing.T) {
 		t.Errorf("%d files left, error %v", len(entries), err)
 	}
 }
+
+// TestMadeOnce: what a folder holds is kept for the same options, and made again for others.
+func TestMadeOnce(t *testing.T) {
+	dir := t.TempDir()
+	o := MakeOptions{Policy: "../../notebooks/data/world/policy", Pairs: 20, Prompts: 3, Answers: 8, Seed: 1}
+	first, err := Make(t.Context(), dir, &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(first.PairsFile, []byte("kept"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := Make(t.Context(), dir, &o); err != nil || again != first {
+		t.Errorf("%v, then %v, %v", first, again, err)
+	}
+	if b, _ := os.ReadFile(first.PairsFile); string(b) != "kept" {
+		t.Error("the pairs were made again")
+	}
+	o.Weights = TruthHeavy
+	other, err := Make(t.Context(), dir, &o)
+	if err != nil || other.GoldMean == first.GoldMean {
+		t.Errorf("other weights: %v, %v", other, err)
+	}
+	if b, _ := os.ReadFile(first.PairsFile); string(b) == "kept" {
+		t.Error("the pairs of other options were kept")
+	}
+}

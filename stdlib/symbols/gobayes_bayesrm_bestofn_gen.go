@@ -20,6 +20,7 @@ func gobayes_bayesrm_bestofnTable() map[string]reflect.Value {
 		"FitBoN":     reflect.ValueOf(p_gobayes_bayesrm_bestofn.FitBoN),
 		"FitRL":      reflect.ValueOf(p_gobayes_bayesrm_bestofn.FitRL),
 		"KL":         reflect.ValueOf(p_gobayes_bayesrm_bestofn.KL),
+		"Merge":      reflect.ValueOf(p_gobayes_bayesrm_bestofn.Merge),
 		"Oracle":     reflect.ValueOf(p_gobayes_bayesrm_bestofn.Oracle),
 		"Result":     reflect.ValueOf((*p_gobayes_bayesrm_bestofn.Result)(nil)),
 		"SamePick":   reflect.ValueOf(p_gobayes_bayesrm_bestofn.SamePick),

@@ -9,10 +9,14 @@ import (
 
 func gobayes_bayesrm_figuresTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
+		"Bands":   reflect.ValueOf(p_gobayes_bayesrm_figures.Bands),
 		"BestOfN": reflect.ValueOf(p_gobayes_bayesrm_figures.BestOfN),
 		"Figure":  reflect.ValueOf((*p_gobayes_bayesrm_figures.Figure)(nil)),
 		"Line":    reflect.ValueOf((*p_gobayes_bayesrm_figures.Line)(nil)),
+		"Panel":   reflect.ValueOf((*p_gobayes_bayesrm_figures.Panel)(nil)),
+		"Panels":  reflect.ValueOf(p_gobayes_bayesrm_figures.Panels),
 		"Render":  reflect.ValueOf(p_gobayes_bayesrm_figures.Render),
+		"Series":  reflect.ValueOf((*p_gobayes_bayesrm_figures.Series)(nil)),
 	}
 }
 

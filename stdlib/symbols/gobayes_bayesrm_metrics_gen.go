@@ -9,18 +9,19 @@ import (
 
 func gobayes_bayesrm_metricsTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AUROC":       reflect.ValueOf(p_gobayes_bayesrm_metrics.AUROC),
-		"AdaptiveECE": reflect.ValueOf(p_gobayes_bayesrm_metrics.AdaptiveECE),
-		"Bin":         reflect.ValueOf((*p_gobayes_bayesrm_metrics.Bin)(nil)),
-		"Bootstrap":   reflect.ValueOf(p_gobayes_bayesrm_metrics.Bootstrap),
-		"Brier":       reflect.ValueOf(p_gobayes_bayesrm_metrics.Brier),
-		"ECE":         reflect.ValueOf(p_gobayes_bayesrm_metrics.ECE),
-		"Interval":    reflect.ValueOf((*p_gobayes_bayesrm_metrics.Interval)(nil)),
-		"Kendall":     reflect.ValueOf(p_gobayes_bayesrm_metrics.Kendall),
-		"NLL":         reflect.ValueOf(p_gobayes_bayesrm_metrics.NLL),
-		"Ranks":       reflect.ValueOf(p_gobayes_bayesrm_metrics.Ranks),
-		"Reliability": reflect.ValueOf(p_gobayes_bayesrm_metrics.Reliability),
-		"Spearman":    reflect.ValueOf(p_gobayes_bayesrm_metrics.Spearman),
+		"AUROC":           reflect.ValueOf(p_gobayes_bayesrm_metrics.AUROC),
+		"AdaptiveECE":     reflect.ValueOf(p_gobayes_bayesrm_metrics.AdaptiveECE),
+		"Bin":             reflect.ValueOf((*p_gobayes_bayesrm_metrics.Bin)(nil)),
+		"Bootstrap":       reflect.ValueOf(p_gobayes_bayesrm_metrics.Bootstrap),
+		"BootstrapGroups": reflect.ValueOf(p_gobayes_bayesrm_metrics.BootstrapGroups),
+		"Brier":           reflect.ValueOf(p_gobayes_bayesrm_metrics.Brier),
+		"ECE":             reflect.ValueOf(p_gobayes_bayesrm_metrics.ECE),
+		"Interval":        reflect.ValueOf((*p_gobayes_bayesrm_metrics.Interval)(nil)),
+		"Kendall":         reflect.ValueOf(p_gobayes_bayesrm_metrics.Kendall),
+		"NLL":             reflect.ValueOf(p_gobayes_bayesrm_metrics.NLL),
+		"Ranks":           reflect.ValueOf(p_gobayes_bayesrm_metrics.Ranks),
+		"Reliability":     reflect.ValueOf(p_gobayes_bayesrm_metrics.Reliability),
+		"Spearman":        reflect.ValueOf(p_gobayes_bayesrm_metrics.Spearman),
 	}
 }
 

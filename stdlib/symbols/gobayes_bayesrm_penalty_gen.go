@@ -15,6 +15,7 @@ func gobayes_bayesrm_penaltyTable() map[string]reflect.Value {
 		"Disagreement": reflect.ValueOf(p_gobayes_bayesrm_penalty.Disagreement),
 		"Func":         reflect.ValueOf((*p_gobayes_bayesrm_penalty.Func)(nil)),
 		"Mean":         reflect.ValueOf(p_gobayes_bayesrm_penalty.Mean),
+		"Member":       reflect.ValueOf(p_gobayes_bayesrm_penalty.Member),
 		"Prior":        reflect.ValueOf(p_gobayes_bayesrm_penalty.Prior),
 		"Quantile":     reflect.ValueOf(p_gobayes_bayesrm_penalty.Quantile),
 		"Relative":     reflect.ValueOf(p_gobayes_bayesrm_penalty.Relative),

@@ -27,6 +27,8 @@ func gobayes_bayesrm_worldTable() map[string]reflect.Value {
 		"Tokenizer":      reflect.ValueOf(p_gobayes_bayesrm_world.Tokenizer),
 		"TrainModel":     reflect.ValueOf(p_gobayes_bayesrm_world.TrainModel),
 		"TrainModels":    reflect.ValueOf(p_gobayes_bayesrm_world.TrainModels),
+		"TruthHeavy":     reflect.ValueOf(&p_gobayes_bayesrm_world.TruthHeavy).Elem(),
+		"W4":             reflect.ValueOf(&p_gobayes_bayesrm_world.W4).Elem(),
 	}
 }
 

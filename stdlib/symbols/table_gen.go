@@ -93,6 +93,7 @@ var packages = map[string]Package{
 	"gobayes/bayesrm/reward":             {gobayes_bayesrm_rewardTable, gobayes_bayesrm_rewardWrap},
 	"gobayes/bayesrm/safetensors":        {gobayes_bayesrm_safetensorsTable, gobayes_bayesrm_safetensorsWrap},
 	"gobayes/bayesrm/sft":                {gobayes_bayesrm_sftTable, gobayes_bayesrm_sftWrap},
+	"gobayes/bayesrm/study":              {gobayes_bayesrm_studyTable, gobayes_bayesrm_studyWrap},
 	"gobayes/bayesrm/tensor":             {gobayes_bayesrm_tensorTable, gobayes_bayesrm_tensorWrap},
 	"gobayes/bayesrm/tokenizer":          {gobayes_bayesrm_tokenizerTable, gobayes_bayesrm_tokenizerWrap},
 	"gobayes/bayesrm/train":              {gobayes_bayesrm_trainTable, gobayes_bayesrm_trainWrap},

@@ -22,6 +22,7 @@ var layers = [][]string{
 	{"bayesrm/reward", "bayesrm/sft"},
 	{"bayesrm/laplace", "bayesrm/ppo", "bayesrm/world"},
 	{"bayesrm/ensemble"},
+	{"bayesrm/study"},
 }
 
 type pkg struct {

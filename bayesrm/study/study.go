@@ -1,0 +1,251 @@
+// Package study repeats the paper's experiment over seeds: reward models with posteriors, ways to choose by them, and their
+// differences, paired over prompts and seeds.
+package study
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"path/filepath"
+
+	"gobayes/bayesrm"
+	"gobayes/bayesrm/ensemble"
+	"gobayes/bayesrm/laplace"
+	"gobayes/bayesrm/llm"
+	"gobayes/bayesrm/prefs"
+	"gobayes/bayesrm/reward"
+	"gobayes/bayesrm/world"
+)
+
+// Data is what one trial needs. No prompt of the pools is in the pairs, and Dev and Test share none.
+type Data struct {
+	Base      *llm.Model
+	Pairs     *prefs.Pairs  // to train on
+	HeldOut   *prefs.Pairs  // by which rewards are standardised and δ is chosen
+	Dev, Test *bayesrm.Pool // k is chosen on one, and judged on the other
+}
+
+// WorldOptions configure World. A nil *WorldOptions, and every zero field, mean the default.
+type WorldOptions struct {
+	// Dir keeps the pairs, the pool and the models of each seed; what is there is used again. Default: bayesrm-study in the
+	// folder for temporary files.
+	Dir string
+	// Policy and Backbone are folders of models. By default they are trained for each seed, which takes a minute.
+	Policy, Backbone string
+	// Make says what is sampled; its defaults are world's, and Seed and Policy are set here.
+	Make world.MakeOptions
+	// Dev is how many of the pool's prompts k is chosen on. Default a third.
+	Dev int
+	// Seed of the models, prompts, answers and labels.
+	Seed uint64
+}
+
+func (o *WorldOptions) dir() string {
+	if o.Dir == "" {
+		return filepath.Join(os.TempDir(), "bayesrm-study")
+	}
+	return o.Dir
+}
+
+// World makes the data of one trial in the controlled world.
+func World(ctx context.Context, opts *WorldOptions) (*Data, error) {
+	o := WorldOptions{}
+	if opts != nil {
+		o = *opts
+	}
+	o.Dir = o.dir()
+	if o.Policy == "" || o.Backbone == "" {
+		dir := filepath.Join(o.Dir, fmt.Sprintf("models-%d", o.Seed))
+		if _, err := os.Stat(filepath.Join(dir, "policy", "model.safetensors")); err != nil {
+			if err := world.TrainModels(ctx, dir, o.Seed); err != nil {
+				return nil, fmt.Errorf("study: %w", err)
+			}
+		}
+		if o.Policy == "" {
+			o.Policy = filepath.Join(dir, "policy")
+		}
+		if o.Backbone == "" {
+			o.Backbone = filepath.Join(dir, "backbone")
+		}
+	}
+	o.Make.Policy, o.Make.Seed = o.Policy, o.Seed
+	made, err := world.Make(ctx, filepath.Join(o.Dir, fmt.Sprintf("data-%d", o.Seed)), &o.Make)
+	if err != nil {
+		return nil, fmt.Errorf("study: %w", err)
+	}
+	d := &Data{}
+	if d.Base, err = llm.Load(ctx, o.Backbone); err != nil {
+		return nil, fmt.Errorf("study: %w", err)
+	}
+	pool, err := prefs.LoadPool(made.PoolFile)
+	if err != nil {
+		return nil, fmt.Errorf("study: %w", err)
+	}
+	pairs, err := prefs.Load(made.PairsFile)
+	if err != nil {
+		return nil, fmt.Errorf("study: %w", err)
+	}
+	if o.Dev <= 0 {
+		o.Dev = len(pool.Questions) / 3
+	}
+	d.Dev, d.Test = pool.Cut(o.Dev)
+	d.Pairs, d.HeldOut = pairs.Without(pool).Split(0.8, o.Seed)
+	return d, nil
+}
+
+// Options configure Fit. A nil *Options, and every zero field, mean the default.
+type Options struct {
+	// Members of the ensemble. Default 3.
+	Members int
+	// Reward is how each member is trained; its Seed is that of the first, the next have the next seeds. Default: rate 3e-3, 5
+	// epochs, batch 16, which suits the controlled world.
+	Reward *reward.Options
+	// Laplace is how posteriors are fitted.
+	Laplace *laplace.Options
+	// ByEvidence chooses δ by the evidence, as the paper does, instead of by the held-out pairs.
+	ByEvidence bool
+	// Keep is a folder in which the trial is kept, posteriors and beliefs; one that is there, of the same data and options, is
+	// read instead of made again. Default: none; Trials has one for each seed, beside its data.
+	Keep string
+}
+
+// Trial is one run of the experiment: an ensemble with a posterior for each member, and its beliefs about the answers of both
+// pools. Members of a belief are those of the ensemble.
+type Trial struct {
+	*Data
+	Models                   []*reward.Model
+	Posteriors               []*laplace.Posterior
+	Ensemble                 *ensemble.Ensemble
+	DevBeliefs, TestBeliefs  []bayesrm.Belief
+	MAPPairs, PosteriorPairs [][]float64 // probability of each held-out pair's label, by member: at the trained weights, and averaged
+}
+
+// Fit trains the members on the data's pairs, fits and tunes their posteriors, and scores both pools.
+func Fit(ctx context.Context, d *Data, opts *Options) (*Trial, error) {
+	o := Options{}
+	if opts != nil {
+		o = *opts
+	}
+	if o.Members <= 0 {
+		o.Members = 3
+	}
+	if o.Reward == nil {
+		o.Reward = &reward.Options{LearningRate: 3e-3, Epochs: 5, Batch: 16}
+	}
+	key := d.key(o)
+	if o.Keep != "" {
+		t, err := recall(ctx, d, o.Keep, key)
+		if err != nil {
+			return nil, fmt.Errorf("study: the trial kept in %s: %w; remove the folder to make it again", o.Keep, err)
+		}
+		if t != nil {
+			return t, nil
+		}
+	}
+	t := &Trial{Data: d}
+	var err error
+	if t.Models, err = ensemble.Train(ctx, d.Base, d.Pairs, &ensemble.Options{Members: o.Members, Reward: o.Reward}); err != nil {
+		return nil, fmt.Errorf("study: %w", err)
+	}
+	tune := &laplace.TuneOptions{HeldOut: d.HeldOut}
+	if o.ByEvidence {
+		tune = nil
+	}
+	for _, m := range t.Models {
+		if err := m.Standardise(ctx, d.HeldOut); err != nil {
+			return nil, fmt.Errorf("study: %w", err)
+		}
+		l, err := laplace.Fit(ctx, m, d.Pairs, o.Laplace)
+		if err != nil {
+			return nil, fmt.Errorf("study: %w", err)
+		}
+		if l, err = l.TunePrior(ctx, tune); err != nil {
+			return nil, fmt.Errorf("study: %w", err)
+		}
+		t.Posteriors = append(t.Posteriors, l)
+		pairs, err := l.ScorePairs(ctx, d.HeldOut)
+		if err != nil {
+			return nil, fmt.Errorf("study: %w", err)
+		}
+		var at, averaged []float64
+		for _, b := range pairs {
+			at, averaged = append(at, b.MAP()), append(averaged, b.Probability())
+		}
+		t.MAPPairs, t.PosteriorPairs = append(t.MAPPairs, at), append(t.PosteriorPairs, averaged)
+	}
+	if t.Ensemble, err = ensemble.FromPosteriors(t.Posteriors); err != nil {
+		return nil, fmt.Errorf("study: %w", err)
+	}
+	if t.DevBeliefs, err = t.Ensemble.ScorePool(ctx, d.Dev); err != nil {
+		return nil, fmt.Errorf("study: %w", err)
+	}
+	if t.TestBeliefs, err = t.Ensemble.ScorePool(ctx, d.Test); err != nil {
+		return nil, fmt.Errorf("study: %w", err)
+	}
+	if o.Keep != "" {
+		if err := t.keep(ctx, o.Keep, key); err != nil {
+			return nil, fmt.Errorf("study: keep the trial: %w", err)
+		}
+	}
+	return t, nil
+}
+
+// settings are the options in words.
+func (o *Options) settings() string {
+	l := laplace.Options{}
+	if o.Laplace != nil {
+		l = *o.Laplace
+	}
+	weights := "all"
+	if l.Weights != nil {
+		weights, l.Weights = fmt.Sprintf("%+v", *l.Weights), nil
+	}
+	return fmt.Sprintf("members %d, by evidence %v, reward %+v, laplace %+v of %s", o.Members, o.ByEvidence, *o.Reward, l, weights)
+}
+
+// name tells the trials of one seed apart that differ in their options.
+func (o *Options) name() string {
+	h := fnv.New32a()
+	h.Write([]byte(o.settings()))
+	return fmt.Sprintf("%08x", h.Sum32())
+}
+
+// Trials runs trials in the controlled world with the seeds from the first on; both options' seeds are set.
+func Trials(ctx context.Context, first uint64, n int, w *WorldOptions, opts *Options) ([]*Trial, error) {
+	var out []*Trial
+	for i := range n {
+		wo, o := WorldOptions{}, Options{}
+		if w != nil {
+			wo = *w
+		}
+		if opts != nil {
+			o = *opts
+		}
+		wo.Seed = first + uint64(i)
+		ro := reward.Options{LearningRate: 3e-3, Epochs: 5, Batch: 16}
+		if o.Reward != nil {
+			ro = *o.Reward
+		}
+		ro.Seed = 100 * wo.Seed
+		o.Reward = &ro
+		if o.Keep == "" {
+			o.Keep = filepath.Join(wo.dir(), fmt.Sprintf("trial-%d-%s", wo.Seed, o.name()))
+		}
+		d, err := World(ctx, &wo)
+		if err != nil {
+			return out, err
+		}
+		t, err := Fit(ctx, d, &o)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// String says what was trained and fitted.
+func (t *Trial) String() string {
+	return fmt.Sprintf("%d reward models on %v; %v; test %v", len(t.Models), t.Pairs, t.Posteriors[0], t.Test)
+}

@@ -1,0 +1,134 @@
+package study
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"gobayes/bayesrm/penalty"
+	"gobayes/bayesrm/progress"
+	"gobayes/bayesrm/reward"
+	"gobayes/bayesrm/world"
+)
+
+const models = "../../notebooks/data/world/"
+
+func small(t *testing.T, dir string, opts *Options) []*Trial {
+	t.Helper()
+	ts, err := Trials(t.Context(), 1, 2, &WorldOptions{Dir: dir, Policy: models + "policy", Backbone: models + "backbone",
+		Make: world.MakeOptions{Pairs: 80, Prompts: 9, Answers: 32}}, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ts
+}
+
+// TestTrials: trials are kept and read again; the curves are those of their beliefs, and differences are paired.
+func TestTrials(t *testing.T) {
+	dir := t.TempDir()
+	o := &Options{Members: 2, Reward: &reward.Options{Rank: 2, LearningRate: 3e-3, Epochs: 1, Batch: 16}}
+	ts := small(t, dir, o)
+	for i, tr := range ts {
+		if len(tr.Models) != 2 || len(tr.Dev.Questions) != 3 || len(tr.Test.Questions) != 6 || len(tr.TestBeliefs) != 6*32 || len(tr.TestBeliefs[0].Members) != 2 || len(tr.MAPPairs[1]) != tr.HeldOut.Len() {
+			t.Errorf("trial %d: %v", i, tr)
+		}
+	}
+	if ts[0].Test.Questions[0].Prompt == ts[1].Test.Questions[0].Prompt && reflect.DeepEqual(ts[0].Models[0].Head, ts[1].Models[0].Head) {
+		t.Error("the trials are the same")
+	}
+	kept, err := filepath.Glob(filepath.Join(dir, "trial-*", "beliefs.gob"))
+	if err != nil || len(kept) != 2 {
+		t.Fatalf("kept %v, %v", kept, err)
+	}
+	before, err := os.Stat(kept[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := small(t, dir, o)
+	after, err := os.Stat(kept[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !after.ModTime().Equal(before.ModTime()) || !sameBeliefs(ts, again) {
+		t.Error("a trial that was kept was made again, or is another")
+	}
+	if other := small(t, dir, &Options{Members: 2, ByEvidence: true, Reward: o.Reward}); other[0].Posteriors[0].PriorPrecision == ts[0].Posteriors[0].PriorPrecision {
+		t.Error("a trial with other options was read from the folder")
+	}
+	c, err := Compare(ts, []int{1, 8, 32}, append(Joint(), Controls()...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Lines) != 7 || len(c.K["LA"]) != 2 || c.K["MAP"] != nil {
+		t.Errorf("%d lines, k %v", len(c.Lines), c.K)
+	}
+	oracle, err := c.Line("oracle")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range c.Lines {
+		if l.Curve.Gold[2].Mean > oracle.Gold[2].Mean+1e-12 || len(l.Curve.Groups) != 2 {
+			t.Errorf("%s gains %v, the oracle %v", l.Label, l.Curve.Gold[2], oracle.Gold[2])
+		}
+	}
+	d, err := c.Contrasts("LA-Ens", "MAP", 8, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	la, _ := c.Line("LA-Ens")
+	m, _ := c.Line("MAP")
+	if len(d) != 2 || d[1].N != 32 || math.Abs(d[1].Effect.Mean-la.Gold[2].Mean+m.Gold[2].Mean) > 1e-12 {
+		t.Errorf("contrasts %v", d)
+	}
+	f, err := c.Fall("MAP")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := m.Summary(); math.Abs(f.Effect.Mean+s.Gap) > 1e-12 {
+		t.Errorf("fall %v, gap %v", f, s.Gap)
+	}
+	if _, err := c.Contrasts("LA", "none"); err == nil {
+		t.Error("a selector that is not there")
+	}
+	one, err := Compare(ts[:1], []int{32}, Selector{"k = 2", penalty.StdOf, []float64{2}})
+	if err != nil || one.K["k = 2"][0] != 2 {
+		t.Errorf("%v, %v", one, err)
+	}
+}
+
+func sameBeliefs(a, b []*Trial) bool {
+	for i := range a {
+		for k, x := range a[i].TestBeliefs {
+			y := b[i].TestBeliefs[k]
+			if x.ID != y.ID || x.Mean != y.Mean || x.RelVar != y.RelVar || x.Members[1].Var != y.Members[1].Var {
+				return false
+			}
+		}
+		if a[i].Posteriors[1].PriorPrecision != b[i].Posteriors[1].PriorPrecision {
+			return false
+		}
+	}
+	return true
+}
+
+// TestStops: a study that is interrupted says so, soon, and goes on with what it has kept.
+func TestStops(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	var at time.Time
+	_, err := Trials(progress.WithReporter(ctx, func(e progress.Event) {
+		if e.Task == "train reward model" && at.IsZero() {
+			at = time.Now()
+			cancel()
+		}
+	}), 1, 2, &WorldOptions{Dir: dir, Policy: models + "policy", Backbone: models + "backbone", Make: world.MakeOptions{Pairs: 80, Prompts: 9, Answers: 32}}, nil)
+	if !errors.Is(err, context.Canceled) || time.Since(at) > time.Second {
+		t.Errorf("%v after the end, %v", time.Since(at), err)
+	}
+	small(t, dir, &Options{Members: 1})
+}
