@@ -53,6 +53,15 @@ type Completion struct {
 	Reason   string    // why it ends: "end" token, "stop" text or "length"
 }
 
+// Text is the text of a generated answer, without the end token.
+func (m *Model) Text(c Completion) string {
+	ids := c.IDs
+	if c.Reason == "end" {
+		ids = ids[:len(ids)-1]
+	}
+	return m.Tokenizer.Decode(ids)
+}
+
 // Generate continues each prompt; a prompt is read once for all its answers. out[p][i] is answer i to prompt p.
 func (m *Model) Generate(ctx context.Context, prompts [][]int, opts *GenerateOptions) (out [][]Completion, err error) {
 	o, err := m.generateOptions(opts)

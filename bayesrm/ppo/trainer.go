@@ -133,11 +133,7 @@ func (t *trainer) draw(ctx context.Context, iteration int) ([]rollout, error) {
 		for _, a := range answers {
 			r := rollout{From: len(seqs[i]), IDs: append(append([]int{}, seqs[i]...), a.IDs...)}
 			r.Prompt, r.Ended = t.texts[which[i]], a.Reason == "end"
-			text := a.IDs
-			if r.Ended {
-				text = text[:len(text)-1]
-			}
-			r.Answer = t.policy.Tokenizer.Decode(text)
+			r.Answer = t.policy.Text(a)
 			rs = append(rs, r)
 		}
 	}

@@ -92,6 +92,7 @@ var packages = map[string]Package{
 	"gobayes/bayesrm/progress":           {gobayes_bayesrm_progressTable, gobayes_bayesrm_progressWrap},
 	"gobayes/bayesrm/reward":             {gobayes_bayesrm_rewardTable, gobayes_bayesrm_rewardWrap},
 	"gobayes/bayesrm/safetensors":        {gobayes_bayesrm_safetensorsTable, gobayes_bayesrm_safetensorsWrap},
+	"gobayes/bayesrm/sample":             {gobayes_bayesrm_sampleTable, gobayes_bayesrm_sampleWrap},
 	"gobayes/bayesrm/sft":                {gobayes_bayesrm_sftTable, gobayes_bayesrm_sftWrap},
 	"gobayes/bayesrm/study":              {gobayes_bayesrm_studyTable, gobayes_bayesrm_studyWrap},
 	"gobayes/bayesrm/tensor":             {gobayes_bayesrm_tensorTable, gobayes_bayesrm_tensorWrap},

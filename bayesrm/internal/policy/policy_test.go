@@ -19,7 +19,7 @@ var layers = [][]string{
 	{"bayesrm/linalg"}, // stands on tensor's kernels
 	{"bayesrm/nn", "bayesrm/optim", "bayesrm/tokenizer", "bayesrm/penalty", "bayesrm/bestofn"},
 	{"bayesrm/llm", "bayesrm/prefs", "bayesrm/figures", "bayesrm/train"},
-	{"bayesrm/reward", "bayesrm/sft"},
+	{"bayesrm/reward", "bayesrm/sample", "bayesrm/sft"},
 	{"bayesrm/laplace", "bayesrm/ppo", "bayesrm/world"},
 	{"bayesrm/ensemble"},
 	{"bayesrm/study"},

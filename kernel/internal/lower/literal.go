@@ -1,9 +1,11 @@
 package lower
 
 import (
+	"fmt"
 	"go/ast"
 	"go/constant"
 	"go/types"
+	"slices"
 	"strings"
 )
 
@@ -48,13 +50,19 @@ func (e *fnEnv) compLit(x *ast.CompositeLit, hint types.Type) string {
 		} else {
 			et = u.(*types.Array).Elem()
 		}
+		keyed, at := slices.ContainsFunc(x.Elts, fieldOfIndexed), int64(0)
 		for _, el := range x.Elts {
+			v := el
 			if kv, ok := el.(*ast.KeyValueExpr); ok {
-				k := e.info.Types[kv.Key].Value
-				parts = append(parts, constant.ToInt(k).ExactString()+": "+elem(kv.Value, et))
-			} else {
-				parts = append(parts, elem(el, et))
+				at, _ = constant.Int64Val(constant.ToInt(e.info.Types[kv.Key].Value))
+				v = kv.Value
 			}
+			key := ""
+			if keyed || v != el {
+				key = fmt.Sprint(at) + ": "
+			}
+			parts = append(parts, key+elem(v, et))
+			at++
 		}
 	case *types.Map:
 		if isIface(u.Key()) {
@@ -74,6 +82,24 @@ func (e *fnEnv) compLit(x *ast.CompositeLit, hint types.Type) string {
 		panic(l.errf(x.Pos(), "complit %v", t))
 	}
 	return amp + l.typ(t) + "{" + strings.Join(parts, ", ") + "}"
+}
+
+// fieldOfIndexed tells a.b[i].c, whose type the interpreter wants to know before it can: but not of an element with a key.
+func fieldOfIndexed(x ast.Expr) bool {
+	field := false
+	for {
+		switch y := ast.Unparen(x).(type) {
+		case *ast.SelectorExpr:
+			field = true
+			x = y.X
+		case *ast.StarExpr:
+			x = y.X
+		case *ast.IndexExpr:
+			return field
+		default:
+			return false
+		}
+	}
 }
 
 func (e *fnEnv) funcLit(x *ast.FuncLit) string {
