@@ -32,7 +32,10 @@ type Options struct {
 	MaxTokens int
 	// MissingEnd is taken from the reward of an answer that does not end by itself. Default 0.
 	MissingEnd float64
-	// RewardClip bounds the reward of an answer on both sides. Default 10.
+	// KeepOffset leaves rewards as they are. Otherwise the mean over the first iteration's answers is taken from all: the value
+	// head starts near 0, and until it has learned an offset, late tokens look worse than early ones (or better).
+	KeepOffset bool
+	// RewardClip bounds the reward of an answer on both sides, without the offset. Default 10.
 	RewardClip float64
 
 	// KL is β, the weight of the KL penalty, or its first value when it adapts. Default 0.1.

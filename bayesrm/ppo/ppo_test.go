@@ -183,7 +183,7 @@ func TestGradient(t *testing.T) {
 		"LoRA":       {"llama", 2e-3, Options{Rank: 2, Targets: []string{"all-linear"}}},
 	} {
 		o := tt.o
-		o.Batch, o.MaxTokens, o.Seed, o.Clip, o.ValueClip = 6, 5, 3, 9, 9 // no kinks: TestGolden has them
+		o.Batch, o.MaxTokens, o.Seed, o.KeepOffset, o.Clip, o.ValueClip = 6, 5, 3, true, 9, 9 // no kinks: TestGolden has them
 		m := small(t, tt.arch, 2)
 		for _, p := range m.Params() { // attention that attends: else the gradients of queries and keys are lost in rounding
 			if len(p.Shape) == 2 {
@@ -316,6 +316,21 @@ func TestPenalty(t *testing.T) {
 	}
 	if s := r.Stats[0]; cut == 0 || cut == len(r.Rollouts) || math.Abs(s.Ended-1+float64(cut)/float64(len(r.Rollouts))) > 1e-9 {
 		t.Errorf("%d of %d are cut; %+v", cut, len(r.Rollouts), s)
+	}
+	// a constant that is added to every reward changes nothing, unless it is kept
+	shifted := func(b bayesrm.Belief) float64 { return b.Mean + 50 }
+	for keep, same := range map[bool]bool{false: true, true: false} {
+		var last [2]Stats
+		for i, f := range []penalty.Func{penalty.Mean(), shifted} {
+			r, err := Train(t.Context(), p, []string{"go"}, reward, &Options{Iterations: 3, MaxTokens: 4, Penalty: f, LearningRate: 1e-2, RewardClip: 1000, KeepOffset: keep, Seed: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			last[i] = r.Stats[2]
+		}
+		if (math.Abs(last[0].KL-last[1].KL) < 1e-3*last[0].KL) != same {
+			t.Errorf("offset kept: %v; KL %v and %v", keep, last[0].KL, last[1].KL)
+		}
 	}
 	lora := p.Copy()
 	if _, err := lora.AddLoRA([]string{"dense"}, 1, 1, 1); err != nil {

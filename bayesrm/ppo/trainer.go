@@ -53,6 +53,7 @@ type trainer struct {
 // state is what changes beside the weights.
 type state struct {
 	Control  Controller
+	Offset   float64 // of the rewards
 	Stats    []Stats
 	Rollouts []rollout
 	Steps    int // of the iteration, that the losses are means of
@@ -101,8 +102,11 @@ func (t *trainer) Stage(ctx context.Context, epoch int) error {
 	if err := t.read(ctx, rs); err != nil {
 		return fmt.Errorf("iteration %d: %w", iteration, err)
 	}
-	t.advantages(rs)
 	s := stats(rs)
+	if iteration == 0 && !t.o.KeepOffset {
+		t.s.Offset = s.Score
+	}
+	t.advantages(rs)
 	s.Beta = t.s.Control.Beta
 	if !t.o.FixedKL {
 		t.s.Control.Update(s.KL, len(rs))
@@ -246,7 +250,7 @@ func (t *trainer) advantages(rs []rollout) {
 	var whole []float64 // reward of each answer, for RLOO
 	for k := range rs {
 		r := &rs[k]
-		rewards := tokenRewards(r.LogP, r.Ref, o.Estimator, beta, min(o.RewardClip, max(-o.RewardClip, r.Score)))
+		rewards := tokenRewards(r.LogP, r.Ref, o.Estimator, beta, min(o.RewardClip, max(-o.RewardClip, r.Score-t.s.Offset)))
 		if t.value == nil {
 			var sum float64
 			for _, v := range rewards {
