@@ -130,6 +130,7 @@ func Bands(label string, x []float64, y []metrics.Interval) Series {
 type Panel struct {
 	Title, X, Y string // X and Y label the axes
 	LogX        bool
+	Floor       float64 // the lowest y shown; 0 shows all
 	Series      []Series
 }
 
@@ -171,7 +172,7 @@ func Panels(panels ...Panel) *Figure {
 			if i > 0 {
 				left += 8
 			}
-			p.plot(style).Draw(draw.Crop(c, left, -right, legend, 0))
+			p.plot(style).Draw(draw.Crop(c, left, -right-6, legend, -6))
 		}
 		legends(c, labels, legend, perRow)
 	}
@@ -203,6 +204,9 @@ func (p Panel) plot(style map[string]int) *plot.Plot {
 			}
 			pts = append(pts, plotter.XY{X: x, Y: s.Y[i]})
 			if l, h := s.bounds(i); !math.IsNaN(l) && !math.IsNaN(h) {
+				if p.Floor != 0 { // bands are not clipped as lines are
+					l, h = max(l, p.Floor), max(h, p.Floor)
+				}
 				lo, hi = append(lo, plotter.XY{X: x, Y: l}), append(hi, plotter.XY{X: x, Y: h})
 			}
 		}
@@ -224,6 +228,9 @@ func (p Panel) plot(style map[string]int) *plot.Plot {
 			line.Color, line.Width, line.Dashes = col, vg.Points(1.8), dashes[k%len(dashes)]
 			out.Add(line)
 		}
+	}
+	if p.Floor != 0 {
+		out.Y.Min = max(out.Y.Min, p.Floor)
 	}
 	return out
 }

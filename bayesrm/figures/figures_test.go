@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"image/png"
+	"math"
 	"strings"
 	"testing"
 
@@ -51,5 +52,26 @@ func TestBestOfN(t *testing.T) {
 func TestRenderRecovers(t *testing.T) {
 	if _, _, err := Render(vg.Inch, vg.Inch, func(draw.Canvas) { panic("axis") }); err == nil || !strings.Contains(err.Error(), "axis") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestPanels: what is drawn is also text and a table; values that are not finite, and single points, are no error.
+func TestPanels(t *testing.T) {
+	f := Panels(
+		Panel{Title: "a", X: "x", Y: "y", Floor: -1, Series: []Series{{Label: "one", X: []float64{1, 2, 3}, Y: []float64{0, math.NaN(), -9}, Lo: []float64{-5, -6, -7}, Hi: []float64{1, 1, 1}}, {Label: "dot", X: []float64{2}, Y: []float64{3}, Points: true}}},
+		Panel{Title: "b", X: "x", Y: "y", LogX: true, Series: []Series{Bands("one", []float64{1, 10}, []metrics.Interval{{Mean: 1, Lo: 0, Hi: 2}, {Mean: 2, Lo: 1, Hi: 3}})}},
+	)
+	b := f.MIMEBundle()
+	if svg := b["image/svg+xml"]; svg == nil || strings.Count(svg.(string), ">one<") != 1 {
+		t.Errorf("the legend names a label once; text %v", b["text/plain"])
+	}
+	if lines := strings.Split(strings.TrimSpace(f.CSV()), "\n"); len(lines) != 7 || lines[3] != `"a","one",3,-9,-7,1` || lines[6] != `"b","one",10,2,1,3` {
+		t.Errorf("CSV %s", f.CSV())
+	}
+	if !strings.Contains(f.String(), "b (y over x)\n  one ") {
+		t.Errorf("text %s", f)
+	}
+	if empty := Panels(Panel{Title: "empty"}).MIMEBundle(); empty["text/plain"] == nil {
+		t.Error("a panel without series")
 	}
 }
