@@ -61,26 +61,31 @@ func (e *Ensemble) Score(ctx context.Context, prompt string, answers []string) (
 func (e *Ensemble) ScorePool(ctx context.Context, pool *bayesrm.Pool) ([]bayesrm.Belief, error) {
 	return e.average(func(i int) ([]bayesrm.Belief, error) {
 		defer progress.Report(ctx, progress.Event{Task: "score with the members", Done: i + 1, Total: len(e.Members)})
-		if l, ok := e.Members[i].(*laplace.Posterior); ok {
-			return l.ScorePool(ctx, pool, nil)
-		}
-		var out []bayesrm.Belief
-		for _, q := range pool.Questions {
-			texts := make([]string, len(q.Answers))
-			for k, a := range q.Answers {
-				texts[k] = a.Text
-			}
-			bs, err := e.Members[i].Score(ctx, q.Prompt, texts)
-			if err != nil {
-				return nil, fmt.Errorf("prompt %s: %w", q.ID, err)
-			}
-			for k, a := range q.Answers {
-				bs[k].ID = a.ID
-			}
-			out = append(out, bs...)
-		}
-		return out, nil
+		return ScorePool(ctx, e.Members[i], pool)
 	})
+}
+
+// ScorePool scores all answers of a pool, in its order, with anything that scores. A posterior gives relative variances too.
+func ScorePool(ctx context.Context, s bayesrm.Scorer, pool *bayesrm.Pool) ([]bayesrm.Belief, error) {
+	if l, ok := s.(*laplace.Posterior); ok {
+		return l.ScorePool(ctx, pool, nil)
+	}
+	var out []bayesrm.Belief
+	for _, q := range pool.Questions {
+		texts := make([]string, len(q.Answers))
+		for k, a := range q.Answers {
+			texts[k] = a.Text
+		}
+		bs, err := s.Score(ctx, q.Prompt, texts)
+		if err != nil {
+			return nil, fmt.Errorf("prompt %s: %w", q.ID, err)
+		}
+		for k, a := range q.Answers {
+			bs[k].ID = a.ID
+		}
+		out = append(out, bs...)
+	}
+	return out, nil
 }
 
 func (e *Ensemble) average(score func(member int) ([]bayesrm.Belief, error)) ([]bayesrm.Belief, error) {

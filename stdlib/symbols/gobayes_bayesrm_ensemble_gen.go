@@ -18,6 +18,7 @@ func gobayes_bayesrm_ensembleTable() map[string]reflect.Value {
 		"New":            reflect.ValueOf(p_gobayes_bayesrm_ensemble.New),
 		"NewRaw":         reflect.ValueOf(p_gobayes_bayesrm_ensemble.NewRaw),
 		"Options":        reflect.ValueOf((*p_gobayes_bayesrm_ensemble.Options)(nil)),
+		"ScorePool":      reflect.ValueOf(p_gobayes_bayesrm_ensemble.ScorePool),
 		"Train":          reflect.ValueOf(p_gobayes_bayesrm_ensemble.Train),
 		"TrainDiverse":   reflect.ValueOf(p_gobayes_bayesrm_ensemble.TrainDiverse),
 		"TrainHeads":     reflect.ValueOf(p_gobayes_bayesrm_ensemble.TrainHeads),

@@ -336,10 +336,10 @@ func (e *fnEnv) selector(x *ast.SelectorExpr) string {
 	}
 	if m, ok := o.(*types.Func); ok { // method value: bind the receiver now
 		mc := e.method(x, t, m)
-		if mc.recv == "" {
-			return mc.fn
-		}
 		sig := e.typeOf(x).(*types.Signature)
+		if mc.recv == "" {
+			return e.compiledMethodValue(base, t, m, sig)
+		}
 		_, args, hdr, res := l.paramList(sig)
 		ret := ""
 		if res != "" {
@@ -354,6 +354,28 @@ func (e *fnEnv) selector(x *ast.SelectorExpr) string {
 		return "func(r " + rt + ") func(" + hdr + ")" + res + " { " + check + "return func(" + hdr + ")" + res + " { " + ret + mcall{mc.fn, "r"}.call(args) + " } }(" + recv + ")"
 	}
 	return base + "." + e.selPath(t, x.Sel.Name, pkg)
+}
+
+// compiledMethodValue binds the receiver of a compiled method in a function literal: the interpreter's own method values have
+// the receiver among their parameters when it compares types.
+func (e *fnEnv) compiledMethodValue(base string, t types.Type, m *types.Func, sig *types.Signature) string {
+	l := e.l
+	_, args, hdr, res := l.paramList(sig)
+	ret := ""
+	if res != "" {
+		ret = "return "
+	}
+	rt := l.typ(t)
+	_, ptr := types.Unalias(m.Origin().Type().(*types.Signature).Recv().Type()).(*types.Pointer)
+	if _, already := under(t).(*types.Pointer); ptr && !already && !isIface(t) {
+		rt, base = "*"+rt, "&"+base
+	}
+	call := l.methodCall("r", t, m.Name(), m.Pkg()).call(args)
+	check := ""
+	if isIface(t) {
+		check = "if r == nil { " + l.imp(rtPath) + ".NilPanic() }; "
+	}
+	return "func(r " + rt + ") func(" + hdr + ")" + res + " { " + check + "return func(" + hdr + ")" + res + " { " + ret + call + " } }(" + base + ")"
 }
 
 func (e *fnEnv) method(x *ast.SelectorExpr, t types.Type, m *types.Func) mcall {
