@@ -39,7 +39,7 @@ func TestCells(t *testing.T) {
 		{name: "the session lives", code: "a + b", shown: "3"},
 		{name: "any order", code: "show()\nfunc show() { fmt.Println(limit) }\nconst limit = 7", out: "7\n"},
 		{name: "no package wins twice", code: "rand.New(rand.NewPCG(1, 2)).IntN(10) >= 0", shown: "true"},
-		{name: "struct", code: "type P struct { Name string; age int }\n[]P{{\"ann\", 3}}", shown: "[{Name:ann age:3}]"},
+		{name: "struct", code: "type P struct { Name string; age int }\n[]P{{\"ann\", 3}}", shown: " Name │ age \n──────┼─────\n ann  │ 3   "},
 		{name: "bundle of one's own", code: "type B struct{}\nfunc (B) MIMEBundle() map[string]any { return map[string]any{\"text/html\": \"<b>x</b>\", \"text/plain\": \"bold x\"} }\nB{}", shown: "bold x"},
 		{name: "stdout of compiled code", code: "log.SetFlags(0)\nfmt.Fprintln(os.Stdout, \"one\")\nos.Stdout.WriteString(\"two\\n\")", out: "one\ntwo\n", shown: "4, <nil>"},
 		{name: "matrix", code: "mat.NewDense(2, 2, []float64{1, 2, 3, 4})", shown: "2×2\n⎡1  2⎤\n⎣3  4⎦"},

@@ -4,9 +4,7 @@ package mime
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/csv"
 	"fmt"
-	"html"
 	"image"
 	"image/png"
 	"reflect"
@@ -15,6 +13,8 @@ import (
 	"gobayes/bayesrm/figures"
 	"gobayes/kernel/internal/rt"
 
+	pretty "github.com/jedib0t/go-pretty/v6/table"
+	prettytext "github.com/jedib0t/go-pretty/v6/text"
 	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
@@ -163,7 +163,6 @@ const (
 
 // table is the bundle of a slice of structs with exported fields, or nil.
 func table(v any) map[string]any {
-	box, _ := v.(rt.Box)
 	rv := reflect.ValueOf(rt.Raw(v))
 	if rv.Kind() != reflect.Slice || rv.Len() == 0 || rv.Type().Elem().Kind() != reflect.Struct {
 		return nil
@@ -180,38 +179,41 @@ func table(v any) map[string]any {
 			return nil
 		}
 	}
-	var b strings.Builder
-	var names []string
-	rows := [][]string{}
-	b.WriteString("<table><thead><tr>")
-	for i := range et.NumField() {
-		names = append(names, et.Field(i).Name)
-		fmt.Fprintf(&b, "<th>%s</th>", html.EscapeString(et.Field(i).Name))
+	box, _ := rt.Un(v).(rt.Box)
+	field := func(i int, x any) (string, any) {
+		if name, shown, ok := box.Field(i, x); ok {
+			return name, shown
+		}
+		return et.Field(i).Name, x
 	}
-	b.WriteString("</tr></thead><tbody>")
+	var head pretty.Row
+	for i := range et.NumField() {
+		name, _ := field(i, nil)
+		head = append(head, name)
+	}
+	t := pretty.NewWriter()
+	t.SetStyle(pretty.StyleLight)
+	t.Style().Format.Header = prettytext.FormatDefault // names as they are
+	t.Style().Options.DrawBorder = false
+	t.AppendHeader(head)
 	for r := range min(rv.Len(), maxRows) {
-		b.WriteString("<tr>")
-		row := []string{}
+		var row pretty.Row
 		for i := range et.NumField() {
-			cell := fmt.Sprintf("%+v", rv.Index(r).Field(i).Interface())
-			if f, ok := rv.Index(r).Field(i).Interface().(float64); ok {
+			x := rv.Index(r).Field(i).Interface()
+			_, shown := field(i, x)
+			cell := fmt.Sprintf("%+v", shown)
+			if f, ok := x.(float64); ok {
 				cell = fmt.Sprintf("%.6g", f)
 			}
 			row = append(row, cell)
-			fmt.Fprintf(&b, "<td>%s</td>", html.EscapeString(cell))
 		}
-		rows = append(rows, row)
-		b.WriteString("</tr>")
+		t.AppendRow(row)
 	}
-	b.WriteString("</tbody></table>")
+	out := map[string]any{Text: t.Render(), HTML: t.RenderHTML(), CSV: t.RenderCSV() + "\n"}
 	if rv.Len() > maxRows {
-		fmt.Fprintf(&b, "<p>%d of %d rows</p>", maxRows, rv.Len())
+		count := fmt.Sprintf("%d of %d rows", maxRows, rv.Len())
+		out[Text] = out[Text].(string) + "\n" + count
+		out[HTML] = out[HTML].(string) + "<p>" + count + "</p>"
 	}
-	plain := v
-	if box.T == nil {
-		plain = rv.Interface()
-	}
-	var table bytes.Buffer
-	_ = csv.NewWriter(&table).WriteAll(append([][]string{names}, rows...)) // a buffer takes every write
-	return map[string]any{HTML: b.String(), Text: text(plain), CSV: table.String()}
+	return out
 }

@@ -35,6 +35,18 @@ func (b Box) Method(name string) any { return b.T.methods[name] }
 // Value returns the plain value.
 func (b Box) Value() any { return b.V }
 
+// Field of the structs in a slice: its name in the cell, and a value of it in the form that prints. ok is false where the type
+// is not known.
+func (b Box) Field(i int, v any) (name string, shown any, ok bool) {
+	if b.T == nil || b.T.elem == nil || i >= len(b.T.elem.names) {
+		return "", nil, false
+	}
+	if t := b.T.elem.fields[i]; t != nil {
+		v = Native(Box{t, v})
+	}
+	return b.T.elem.names[i], v, true
+}
+
 // NewTD and its setters are called by lowered code only.
 func NewTD(name string) *TD { return &TD{Name: name, methods: map[string]any{}} }
 
