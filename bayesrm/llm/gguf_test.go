@@ -295,6 +295,16 @@ func testGGUF(t *testing.T, rng *rand.Rand, kind uint32, arch string) {
 			}
 		}
 	}
+	// a folder with one such file is that model; with two, one must be named
+	if same, err := Load(t.Context(), filepath.Dir(path)); err != nil || same.NumParams() != m.NumParams() {
+		t.Errorf("the folder: %v, %v", same, err)
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "other.gguf"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(t.Context(), filepath.Dir(path)); err == nil || !strings.Contains(err.Error(), "2 GGUF files") {
+		t.Errorf("two files: %v", err)
+	}
 	// saved and loaded again, it is the same model
 	dir := t.TempDir()
 	if err := m.Save(dir); err != nil {

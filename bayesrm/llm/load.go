@@ -39,13 +39,19 @@ func Load(ctx context.Context, path string) (*Model, error) {
 		return nil, fmt.Errorf("llm: load: %w; give a folder with config.json and model.safetensors, a GGUF file, a llama2.c .bin file, or hf:ORG/NAME", err)
 	}
 	var m *Model
-	switch bins, _ := filepath.Glob(filepath.Join(path, "*.bin")); {
+	bins, _ := filepath.Glob(filepath.Join(path, "*.bin")) // a wrong pattern is the only error
+	ggufs, _ := filepath.Glob(filepath.Join(path, "*.gguf"))
+	switch {
 	case isGGUF(path):
 		m, err = loadGGUF(ctx, path)
 	case !st.IsDir():
 		m, err = loadLlama2C(path)
 	case exists(filepath.Join(path, "config.json")):
 		m, err = loadFolder(ctx, path)
+	case len(ggufs) == 1:
+		m, err = loadGGUF(ctx, ggufs[0])
+	case len(ggufs) > 1:
+		err = fmt.Errorf("llm: load %s: the folder has %d GGUF files; name one", path, len(ggufs))
 	case len(bins) > 0:
 		for _, b := range bins {
 			if !strings.HasPrefix(filepath.Base(b), "tok") {
@@ -53,7 +59,7 @@ func Load(ctx context.Context, path string) (*Model, error) {
 			}
 		}
 	default:
-		err = fmt.Errorf("llm: load %s: no config.json and no .bin file in the folder", path)
+		err = fmt.Errorf("llm: load %s: no config.json, .gguf or .bin file in the folder", path)
 	}
 	if err != nil {
 		return nil, err

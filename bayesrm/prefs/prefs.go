@@ -23,6 +23,8 @@ type Pair struct {
 	Prompt, Chosen, Rejected string
 	// Margin by which the chosen answer should win, in logits; the Bradley-Terry loss of a pair is −log σ(r_w − r_l − Margin).
 	Margin float64
+	// Subset that the pair belongs to, where the file names one.
+	Subset string
 }
 
 // Pairs is a set of preference pairs.
@@ -129,6 +131,18 @@ func FromRanking(prompt string, answers []string) *Pairs {
 	return out
 }
 
+// Subsets divides the pairs by their subset.
+func (p *Pairs) Subsets() map[string]*Pairs {
+	out := map[string]*Pairs{}
+	for _, r := range p.Rows {
+		if out[r.Subset] == nil {
+			out[r.Subset] = &Pairs{}
+		}
+		out[r.Subset].Rows = append(out[r.Subset].Rows, r)
+	}
+	return out
+}
+
 // Sample returns n pairs drawn without replacement, or all if there are fewer.
 func (p *Pairs) Sample(n int, seed uint64) *Pairs {
 	rng := rand.New(rand.NewPCG(seed, 0x73616d706c65))
@@ -183,7 +197,9 @@ func fields(line []byte) string {
 	return strings.Join(ns, ", ")
 }
 
-// Load reads pairs from a .jsonl or .jsonl.gz file whose lines have prompt, chosen and rejected.
+// Load reads pairs from a .jsonl or .jsonl.gz file whose lines have prompt, chosen and rejected, and perhaps subset; or prompt,
+// a, b and votes, each 1 for a, 2 for b or another number for a tie: then the majority chooses, and without one the line is
+// left out.
 func Load(path string) (*Pairs, error) {
 	p, err := load(path, nil)
 	if err != nil {
@@ -215,9 +231,33 @@ func load(path string, pool *bayesrm.Pool) (*Pairs, error) {
 		}
 	}
 	err := lines(path, func(n int, line []byte) error {
-		var r struct{ ID, Prompt, Chosen, Rejected *string }
+		var r struct {
+			ID, Prompt, Chosen, Rejected, A, B *string
+			Subset                             string
+			Votes                              []int
+		}
 		if err := json.Unmarshal(line, &r); err != nil {
 			return fmt.Errorf("not a JSON object with text fields: %w", err)
+		}
+		if r.A != nil && r.B != nil && r.Votes != nil {
+			balance := 0
+			for _, v := range r.Votes {
+				switch v {
+				case 1:
+					balance++
+				case 2:
+					balance--
+				}
+			}
+			switch {
+			case balance > 0:
+				r.Chosen, r.Rejected = r.A, r.B
+			case balance < 0:
+				r.Chosen, r.Rejected = r.B, r.A
+			default:
+				out.Skipped = append(out.Skipped, fmt.Sprintf("line %d: the votes have no majority", n))
+				return nil
+			}
 		}
 		if r.Chosen == nil || r.Rejected == nil || r.Prompt == nil && (r.ID == nil || pool == nil) {
 			hint := ""
@@ -226,7 +266,7 @@ func load(path string, pool *bayesrm.Pool) (*Pairs, error) {
 			}
 			return fmt.Errorf("fields found: %s; wanted: prompt, chosen, rejected%s", fields(line), hint)
 		}
-		p := Pair{Chosen: *r.Chosen, Rejected: *r.Rejected}
+		p := Pair{Chosen: *r.Chosen, Rejected: *r.Rejected, Subset: r.Subset}
 		if r.Prompt != nil {
 			p.Prompt = *r.Prompt
 		} else {
@@ -314,8 +354,9 @@ func AnswerID(prompt, model string) string { return prompt + "/" + model }
 const goldLimit = 16
 
 // LoadPool reads a pool from a .jsonl or .jsonl.gz file. A line has id, prompt and answers (each with id, text and
-// gold), or id, prompt and responses (each with model, text and p_gpt4t, the probability that a judge prefers it to a
-// baseline); then gold is log(p / (1−p)), clipped at ±16, and responses without p_gpt4t are left out.
+// gold), or id, prompt and responses, each with model, text and how good it is: p_gpt4t, the probability that a judge prefers
+// it to a baseline, whose log(p / (1−p)), clipped at ±16, is gold; or correct, for an answer that can be checked: gold is 1 or
+// 0. Responses with neither are left out.
 func LoadPool(path string) (*bayesrm.Pool, error) {
 	pool := &bayesrm.Pool{}
 	seen := map[string]bool{}
@@ -329,6 +370,7 @@ func LoadPool(path string) (*bayesrm.Pool, error) {
 			Responses []struct {
 				Model, Text string
 				P           *float64 `json:"p_gpt4t"`
+				Correct     *bool
 			}
 		}
 		if err := json.Unmarshal(line, &r); err != nil {
@@ -350,10 +392,16 @@ func LoadPool(path string) (*bayesrm.Pool, error) {
 			q.Answers = append(q.Answers, bayesrm.Answer{ID: a.ID, Text: a.Text, Gold: gold})
 		}
 		for _, a := range r.Responses {
-			if a.P != nil {
-				gold := math.Max(-goldLimit, math.Min(goldLimit, math.Log(*a.P/(1-*a.P))))
-				q.Answers = append(q.Answers, bayesrm.Answer{ID: AnswerID(q.ID, a.Model), Text: a.Text, Gold: gold})
+			gold := 0.0
+			switch {
+			case a.P != nil:
+				gold = math.Max(-goldLimit, math.Min(goldLimit, math.Log(*a.P/(1-*a.P))))
+			case a.Correct != nil && *a.Correct:
+				gold = 1
+			case a.Correct == nil:
+				continue
 			}
+			q.Answers = append(q.Answers, bayesrm.Answer{ID: AnswerID(q.ID, a.Model), Text: a.Text, Gold: gold})
 		}
 		if len(q.Answers) > 0 {
 			pool.Questions = append(pool.Questions, q)

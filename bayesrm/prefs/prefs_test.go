@@ -35,6 +35,49 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// TestVotesAndSubsets: the majority chooses, ties and draws are left out; subsets stay together.
+func TestVotesAndSubsets(t *testing.T) {
+	p, err := Load(write(t, "v.jsonl", `{"prompt":"p","a":"x","b":"y","votes":[1,1,2]}
+{"prompt":"p","a":"x","b":"y","votes":[0,2,0]}
+{"prompt":"p","a":"x","b":"y","votes":[1,2,0]}
+{"prompt":"q","chosen":"c","rejected":"d","subset":"s"}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Len() != 3 || p.Rows[0].Chosen != "x" || p.Rows[1].Chosen != "y" || len(p.Skipped) != 1 || !strings.Contains(p.Skipped[0], "line 3") {
+		t.Errorf("%+v, skipped %v", p.Rows, p.Skipped)
+	}
+	if s := p.Subsets(); len(s) != 2 || s["s"].Len() != 1 || s[""].Len() != 2 {
+		t.Errorf("subsets %v", s)
+	}
+}
+
+// TestChecked: an answer that can be checked has the gold 1 or 0; demonstrations are read with their answers.
+func TestChecked(t *testing.T) {
+	pool, err := LoadPool(write(t, "g.jsonl", `{"id":"p","prompt":"2+2?","responses":[{"model":"m","text":"4","correct":true},{"model":"n","text":"5","correct":false},{"model":"o","text":"?"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := pool.Questions[0].Answers; len(a) != 2 || a[0].Gold != 1 || a[1].Gold != 0 || a[1].ID != AnswerID("p", "n") {
+		t.Errorf("%+v", a)
+	}
+	d, err := LoadDemos(write(t, "d.jsonl", `{"prompt":"a","response":"b","source":"s"}
+{"prompt":"c","response":"d"}`))
+	if err != nil || len(d.Rows) != 2 || d.Rows[1] != (Demo{"c", "d"}) {
+		t.Errorf("%v, %v", d, err)
+	}
+	first, rest := d.Cut(1, 3)
+	if len(first.Rows) != 1 || len(rest.Rows) != 1 || first.Rows[0] == rest.Rows[0] {
+		t.Errorf("cut into %v and %v", first.Rows, rest.Rows)
+	}
+	for _, bad := range []string{`{"prompt":"a"}`, `{"prompt":"a","response":""}`, "\n"} {
+		if _, err := LoadDemos(write(t, "bad.jsonl", bad)); err == nil {
+			t.Errorf("%q was loaded", bad)
+		}
+	}
+}
+
 func TestLoadErrors(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"broken line", "{\"prompt\":\"p\",\"chosen\":\"a\",\"rejected\":\"b\"}\n{\"prompt\": \n", "line 2"},
