@@ -9,9 +9,14 @@ import (
 
 func gobayes_bayesrm_sampleTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Label":   reflect.ValueOf(p_gobayes_bayesrm_sample.Label),
-		"Options": reflect.ValueOf((*p_gobayes_bayesrm_sample.Options)(nil)),
-		"Pool":    reflect.ValueOf(p_gobayes_bayesrm_sample.Pool),
+		"Draw":         reflect.ValueOf(p_gobayes_bayesrm_sample.Draw),
+		"Label":        reflect.ValueOf(p_gobayes_bayesrm_sample.Label),
+		"Open":         reflect.ValueOf(p_gobayes_bayesrm_sample.Open),
+		"Options":      reflect.ValueOf((*p_gobayes_bayesrm_sample.Options)(nil)),
+		"Pool":         reflect.ValueOf(p_gobayes_bayesrm_sample.Pool),
+		"Row":          reflect.ValueOf((*p_gobayes_bayesrm_sample.Row)(nil)),
+		"ShardOptions": reflect.ValueOf((*p_gobayes_bayesrm_sample.ShardOptions)(nil)),
+		"Shards":       reflect.ValueOf((*p_gobayes_bayesrm_sample.Shards)(nil)),
 	}
 }
 

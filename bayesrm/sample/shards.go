@@ -1,0 +1,251 @@
+package sample
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+
+	"gobayes/bayesrm"
+	"gobayes/bayesrm/llm"
+	"gobayes/bayesrm/progress"
+	"gobayes/bayesrm/safetensors"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// Row is a line of a shard: an answer to a prompt. Equal answers to a prompt stand once.
+type Row struct {
+	Prompt int32   `parquet:"prompt"` // number of the prompt
+	First  int32   `parquet:"first"`  // number of the first answer that is this one
+	Count  int32   `parquet:"count"`  // how many are
+	Text   string  `parquet:"text,zstd"`
+	Gold   float64 `parquet:"gold"` // NaN where none was given
+}
+
+// ShardOptions configure Draw. A nil *ShardOptions, and every zero field, mean the default.
+type ShardOptions struct {
+	Options
+	// Prompts in a shard: what is in memory at once, and what a run that was killed has to do again. Default 8.
+	Prompts int
+	// Gold scores the answers. Default nil: none.
+	Gold bayesrm.Scorer
+	// GoldName tells golds apart: a folder that was begun with another is refused.
+	GoldName string
+}
+
+// Shards are answers to prompts in Parquet files of a folder, a few prompts a file. Any reader of Parquet opens them.
+type Shards struct {
+	Dir string
+	manifest
+}
+
+// manifest is manifest.json.
+type manifest struct {
+	Version  int
+	Key      string // of everything that the answers depend on
+	Prompts  []string
+	PerShard int
+	Answers  int // to each prompt
+}
+
+const shardsVersion = 1
+
+// Len is the number of shards.
+func (s *Shards) Len() int { return (len(s.Prompts) + s.PerShard - 1) / s.PerShard }
+
+// String is the number of prompts, answers and shards.
+func (s *Shards) String() string {
+	return fmt.Sprintf("%d prompts × %d answers in %d shards", len(s.Prompts), s.Answers, s.Len())
+}
+
+func (s *Shards) path(i int) string {
+	return filepath.Join(s.Dir, fmt.Sprintf("part-%05d.parquet", i))
+}
+
+func (s *Shards) name(i int) string { return fmt.Sprintf("%s, shard %d", s.Key, i) }
+
+// Draw draws answers to prompts into the shards of a folder. Each is written under another name, synced and renamed: a run that
+// was stopped or killed goes on with the shards that are missing, and ends with the same bytes. When ctx ends the error wraps
+// ctx's.
+func Draw(ctx context.Context, policy *llm.Model, prompts []string, dir string, opts *ShardOptions) (*Shards, error) {
+	o := ShardOptions{}
+	if opts != nil {
+		o = *opts
+	}
+	if o.Prompts <= 0 {
+		o.Prompts = 8
+	}
+	if o.Answers <= 0 {
+		o.Answers = 16
+	}
+	if len(prompts) == 0 {
+		return nil, errors.New("sample: draw: no prompts")
+	}
+	s := &Shards{dir, manifest{shardsVersion, key(policy, o), prompts, o.Prompts, o.Answers}}
+	if err := s.begin(); err != nil {
+		return nil, fmt.Errorf("sample: draw: %w", err)
+	}
+	for i := range s.Len() {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("sample: draw: stopped after %d of %d shards: %w", i, s.Len(), err)
+		}
+		done, err := s.has(i)
+		if err == nil && !done {
+			err = s.draw(ctx, policy, i, o)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("sample: draw: shard %d of %d: %w", i, s.Len(), err)
+		}
+		progress.Report(ctx, progress.Event{Task: "draw shards", Done: i + 1, Total: s.Len()})
+	}
+	return s, nil
+}
+
+// key names policy and options.
+func key(policy *llm.Model, o ShardOptions) string {
+	h := sha256.New()
+	var b [4]byte
+	for _, p := range policy.Params() {
+		for _, v := range p.Values() {
+			binary.LittleEndian.PutUint32(b[:], math.Float32bits(v))
+			h.Write(b[:])
+		}
+	}
+	return fmt.Sprintf("policy %x, gold %q, %+v", h.Sum(nil)[:16], o.GoldName, o.Options)
+}
+
+// begin writes the manifest, or finds that it is there.
+func (s *Shards) begin() error {
+	old, err := Open(s.Dir)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := os.MkdirAll(s.Dir, 0o755); err != nil {
+			return err
+		}
+		b, err := json.MarshalIndent(s.manifest, "", " ")
+		if err != nil {
+			return err
+		}
+		return safetensors.WriteFile(filepath.Join(s.Dir, "manifest.json"), append(b, '\n'))
+	}
+	if err != nil {
+		return err
+	}
+	a, _ := json.Marshal(old.manifest) // plain fields
+	b, _ := json.Marshal(s.manifest)
+	if !bytes.Equal(a, b) {
+		return fmt.Errorf("%s holds other answers (%s; now %s); take another folder or remove it", s.Dir, old.Key, s.Key)
+	}
+	return nil
+}
+
+// has says whether a shard is there. One of another run is an error.
+func (s *Shards) has(i int) (bool, error) {
+	f, err := os.Open(s.path(i))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	st, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	p, err := parquet.OpenFile(f, st.Size())
+	if err != nil {
+		return false, fmt.Errorf("%s: %w; remove it to draw it again", s.path(i), err)
+	}
+	if name, _ := p.Lookup("shard"); name != s.name(i) {
+		return false, fmt.Errorf("%s is %q, want %q; remove it to draw it again", s.path(i), name, s.name(i))
+	}
+	return true, nil
+}
+
+// draw makes one shard.
+func (s *Shards) draw(ctx context.Context, policy *llm.Model, i int, o ShardOptions) error {
+	from := i * s.PerShard
+	silent := progress.WithReporter(ctx, func(progress.Event) {})
+	pool, err := Pool(silent, policy, s.Prompts[from:min(len(s.Prompts), from+s.PerShard)], &o.Options)
+	if err != nil {
+		return err
+	}
+	if o.Gold != nil {
+		if err := Label(silent, pool, o.Gold); err != nil {
+			return err
+		}
+	}
+	var rows []Row
+	for q, question := range pool.Questions {
+		at := map[string]int{}
+		for k, a := range question.Answers {
+			if r, ok := at[a.Text]; ok {
+				rows[r].Count++
+				continue
+			}
+			at[a.Text] = len(rows)
+			rows = append(rows, Row{Prompt: int32(from + q), First: int32(k), Count: 1, Text: a.Text, Gold: a.Gold})
+		}
+	}
+	var b bytes.Buffer
+	if err := parquet.Write(&b, rows, parquet.KeyValueMetadata("shard", s.name(i))); err != nil {
+		return err
+	}
+	return safetensors.WriteFile(s.path(i), b.Bytes())
+}
+
+// Open finds the shards of a folder.
+func Open(dir string) (*Shards, error) {
+	path := filepath.Join(dir, "manifest.json")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("sample: open shards: %w", err)
+	}
+	s := &Shards{Dir: dir}
+	if err := json.Unmarshal(b, &s.manifest); err != nil {
+		return nil, fmt.Errorf("sample: open shards: %s: %w", path, err)
+	}
+	if s.Version != shardsVersion || s.PerShard <= 0 || s.Answers <= 0 {
+		return nil, fmt.Errorf("sample: open shards: %s: version %d, %d prompts a shard, %d answers; want version %d and positive numbers", path, s.Version, s.PerShard, s.Answers, shardsVersion)
+	}
+	return s, nil
+}
+
+// Pool reads one shard as a pool, every answer as often as it came. Ids are numbers of prompt and answer, as in Pool; equal
+// answers stand together.
+func (s *Shards) Pool(i int) (*bayesrm.Pool, error) {
+	if i < 0 || i >= s.Len() {
+		return nil, fmt.Errorf("sample: shard %d: there are %d", i, s.Len())
+	}
+	if ok, err := s.has(i); err != nil || !ok {
+		return nil, fmt.Errorf("sample: shard %d: it is not there (%v); Draw makes it", i, err)
+	}
+	rows, err := parquet.ReadFile[Row](s.path(i))
+	if err != nil {
+		return nil, fmt.Errorf("sample: shard %d: %w", i, err)
+	}
+	pool := &bayesrm.Pool{}
+	for _, r := range rows {
+		n := len(pool.Questions)
+		id := fmt.Sprint(r.Prompt)
+		if r.Prompt < 0 || int(r.Prompt) >= len(s.Prompts) {
+			return nil, fmt.Errorf("sample: shard %d: prompt %d of %d", i, r.Prompt, len(s.Prompts))
+		}
+		if n == 0 || pool.Questions[n-1].ID != id {
+			pool.Questions = append(pool.Questions, bayesrm.Question{ID: id, Prompt: s.Prompts[r.Prompt]})
+			n++
+		}
+		q := &pool.Questions[n-1]
+		for range r.Count {
+			q.Answers = append(q.Answers, bayesrm.Answer{ID: fmt.Sprintf("%d/%d", r.Prompt, len(q.Answers)), Text: r.Text, Gold: r.Gold})
+		}
+	}
+	return pool, nil
+}
