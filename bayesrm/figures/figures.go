@@ -141,13 +141,13 @@ func Panels(panels ...Panel) *Figure {
 	var text, csv strings.Builder
 	csv.WriteString("panel,label,x,y,lo,hi\n")
 	style := map[string]int{}
-	var labels []string
+	var labels []Series // the first of each label
 	for _, p := range panels {
 		fmt.Fprintf(&text, "%s (%s over %s)\n", p.Title, p.Y, p.X)
 		for _, s := range p.Series {
 			if _, ok := style[s.Label]; !ok {
 				style[s.Label] = len(labels)
-				labels = append(labels, s.Label)
+				labels = append(labels, s)
 			}
 			fmt.Fprintf(&text, "  %-26s", s.Label)
 			for i, x := range s.X {
@@ -236,13 +236,17 @@ func (p Panel) plot(style map[string]int) *plot.Plot {
 }
 
 // legends writes labels below the panels.
-func legends(c draw.Canvas, labels []string, height vg.Length, perRow int) {
+func legends(c draw.Canvas, labels []Series, height vg.Length, perRow int) {
 	w := (c.Max.X - c.Min.X) / vg.Length(perRow)
 	style := plot.New().Legend.TextStyle
 	for k, l := range labels {
 		x := c.Min.X + w*vg.Length(k%perRow) + 10
 		y := c.Min.Y + height - 18 - vg.Length(14*(k/perRow))
-		c.StrokeLine2(draw.LineStyle{Color: palette[k%len(palette)], Width: vg.Points(1.8), Dashes: dashes[k%len(dashes)]}, x, y+4, x+26, y+4)
-		c.FillText(style, vg.Point{X: x + 32, Y: y}, l)
+		if col := palette[k%len(palette)]; l.Points {
+			c.DrawGlyph(draw.GlyphStyle{Color: col, Shape: shapes[k%len(shapes)], Radius: vg.Points(2)}, vg.Point{X: x + 13, Y: y + 4})
+		} else {
+			c.StrokeLine2(draw.LineStyle{Color: col, Width: vg.Points(1.8), Dashes: dashes[k%len(dashes)]}, x, y+4, x+26, y+4)
+		}
+		c.FillText(style, vg.Point{X: x + 32, Y: y}, l.Label)
 	}
 }

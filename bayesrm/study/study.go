@@ -70,7 +70,8 @@ func World(ctx context.Context, opts *WorldOptions) (*Data, error) {
 		}
 	}
 	o.Make.Policy, o.Make.Seed = o.Policy, o.Seed
-	made, err := world.Make(ctx, filepath.Join(o.Dir, fmt.Sprintf("data-%d", o.Seed)), &o.Make)
+	name := fmt.Sprintf("data-%d-%s", o.Seed, hash(fmt.Sprintf("%+v", o.Make)))
+	made, err := world.Make(ctx, filepath.Join(o.Dir, name), &o.Make)
 	if err != nil {
 		return nil, fmt.Errorf("study: %w", err)
 	}
@@ -204,10 +205,9 @@ func (o *Options) settings() string {
 	return fmt.Sprintf("members %d, by evidence %v, reward %+v, laplace %+v of %s", o.Members, o.ByEvidence, *o.Reward, l, weights)
 }
 
-// name tells the trials of one seed apart that differ in their options.
-func (o *Options) name() string {
+func hash(s string) string {
 	h := fnv.New32a()
-	h.Write([]byte(o.settings()))
+	h.Write([]byte(s))
 	return fmt.Sprintf("%08x", h.Sum32())
 }
 
@@ -230,7 +230,7 @@ func Trials(ctx context.Context, first uint64, n int, w *WorldOptions, opts *Opt
 		ro.Seed = 100 * wo.Seed
 		o.Reward = &ro
 		if o.Keep == "" {
-			o.Keep = filepath.Join(wo.dir(), fmt.Sprintf("trial-%d-%s", wo.Seed, o.name()))
+			o.Keep = filepath.Join(wo.dir(), fmt.Sprintf("trial-%d-%s", wo.Seed, hash(fmt.Sprintf("%s, %+v", o.settings(), wo.Make))))
 		}
 		d, err := World(ctx, &wo)
 		if err != nil {
