@@ -119,7 +119,7 @@ func kronFactors(ctx context.Context, m *reward.Model, seqs [][]int, c Curvature
 		addOuter(f[1].in, u, 1)
 		addOuter(f[1].out, g, s)
 	}
-	err := reward.Batches(ctx, "fit Kronecker factors", pairwise(seqs), false, func(from, to int) error {
+	err := llm.Batches(ctx, "fit Kronecker factors", pairwise(seqs), false, func(from, to int) error {
 		_, err := m.Backprop(ctx, &acts, seqs[2*from:2*to], c != KronReduce, func(r []float64) []float64 {
 			seed := make([]float64, len(r))
 			for i := 0; i < len(r); i += 2 {

@@ -316,7 +316,7 @@ func (l *Posterior) curvature(ctx context.Context, seqs [][]int) (structure, err
 // pairGradients calls f with the reward differences of a batch of pairs [n] and their gradients [n, P], batch by batch.
 func (l *Posterior) pairGradients(ctx context.Context, task string, seqs [][]int, f func(diff []float64, d []float32)) error {
 	var acts llm.Acts
-	return reward.Batches(ctx, task, pairwise(seqs), false, func(from, to int) error {
+	return llm.Batches(ctx, task, pairwise(seqs), false, func(from, to int) error {
 		r, J, err := l.jacobians(ctx, &acts, seqs[2*from:2*to])
 		if err != nil {
 			return err

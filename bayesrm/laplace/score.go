@@ -9,7 +9,6 @@ import (
 	"gobayes/bayesrm"
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/progress"
-	"gobayes/bayesrm/reward"
 	"gobayes/bayesrm/tensor"
 
 	"gonum.org/v1/gonum/mat"
@@ -151,7 +150,7 @@ func (l *Posterior) question(ctx context.Context, q bayesrm.Question, origin fun
 		all = make([]float32, n*P)
 	}
 	var acts llm.Acts
-	err := reward.Batches(withoutProgress(ctx), "score", seqs, false, func(from, to int) error {
+	err := llm.Batches(progress.Silent(ctx), "score", seqs, false, func(from, to int) error {
 		r, J, err := l.jacobians(ctx, &acts, seqs[from:to])
 		if err != nil {
 			return err
@@ -202,11 +201,6 @@ func (l *Posterior) mean(J []float32, count []float64) []float64 {
 		mean[p] /= total
 	}
 	return mean
-}
-
-// withoutProgress keeps the inner loops of a larger task from drawing bars of their own.
-func withoutProgress(ctx context.Context) context.Context {
-	return progress.WithReporter(ctx, func(progress.Event) {})
 }
 
 // Covariance returns the posterior covariance matrix of the rewards of token sequences [n, n].

@@ -1,10 +1,12 @@
 package llm
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
 	"gobayes/bayesrm/nn"
+	"gobayes/bayesrm/progress"
 )
 
 // Batch is a packed batch: the tokens of all sequences end to end.
@@ -73,6 +75,36 @@ func CommonPrefix(a, b []int) int {
 		}
 	}
 	return n
+}
+
+// maxTokens is how many tokens are packed into one batch when there is no gradient to keep.
+const maxTokens = 4096
+
+// Batches cuts token sequences into ranges of at most about 4,096 tokens, and calls f with each. With shared, what a sequence
+// has in common with the one before it does not count, as in PackShared. It polls ctx between ranges and reports progress
+// under the given task; done counts sequences.
+func Batches(ctx context.Context, task string, seqs [][]int, shared bool, f func(from, to int) error) error {
+	for i := 0; i < len(seqs); {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%s: stopped after %d of %d texts: %w", task, i, len(seqs), err)
+		}
+		j, n := i+1, len(seqs[i])
+		for ; j < len(seqs); j++ {
+			more := len(seqs[j])
+			if shared {
+				more -= CommonPrefix(seqs[j-1], seqs[j])
+			}
+			if n += more; n > maxTokens {
+				break
+			}
+		}
+		if err := f(i, j); err != nil {
+			return err
+		}
+		i = j
+		progress.Report(ctx, progress.Event{Task: task, Done: i, Total: len(seqs)})
+	}
+	return nil
 }
 
 // check says which sequence of a batch the model cannot take.

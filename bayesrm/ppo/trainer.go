@@ -128,7 +128,7 @@ func (t *trainer) draw(ctx context.Context, iteration int) ([]rollout, error) {
 		which, seqs = append(which, p), append(seqs, t.prompts[p])
 		seeds = append(seeds, rand.New(rand.NewPCG(t.o.Seed, 0x64726177<<20+uint64(k))).Uint64())
 	}
-	out, err := t.policy.Generate(silent(ctx), seqs, &llm.GenerateOptions{Samples: t.o.Samples, MaxTokens: t.o.MaxTokens, Seeds: seeds})
+	out, err := t.policy.Generate(progress.Silent(ctx), seqs, &llm.GenerateOptions{Samples: t.o.Samples, MaxTokens: t.o.MaxTokens, Seeds: seeds})
 	if err != nil {
 		return nil, err
 	}
@@ -144,11 +144,6 @@ func (t *trainer) draw(ctx context.Context, iteration int) ([]rollout, error) {
 	return rs, nil
 }
 
-// silent keeps the loops inside a step from drawing bars of their own.
-func silent(ctx context.Context) context.Context {
-	return progress.WithReporter(ctx, func(progress.Event) {})
-}
-
 // judge scores the answers, those of a prompt together.
 func (t *trainer) judge(ctx context.Context, rs []rollout) error {
 	for i := 0; i < len(rs); i += t.o.Samples {
@@ -157,13 +152,13 @@ func (t *trainer) judge(ctx context.Context, rs []rollout) error {
 		for _, r := range of {
 			texts = append(texts, r.Answer)
 		}
-		beliefs, err := t.scorer.Score(silent(ctx), of[0].Prompt, texts)
+		beliefs, err := t.scorer.Score(progress.Silent(ctx), of[0].Prompt, texts)
 		if err != nil {
 			return err
 		}
 		var gold []bayesrm.Belief
 		if t.o.Gold != nil {
-			if gold, err = t.o.Gold.Score(silent(ctx), of[0].Prompt, texts); err != nil {
+			if gold, err = t.o.Gold.Score(progress.Silent(ctx), of[0].Prompt, texts); err != nil {
 				return fmt.Errorf("gold: %w", err)
 			}
 		}
@@ -184,17 +179,14 @@ func (t *trainer) judge(ctx context.Context, rs []rollout) error {
 	return nil
 }
 
-// maxTokens is how many tokens read packs into a batch.
-const maxTokens = 4096
-
 // read computes log-probabilities by policy and reference, and values, before the policy changes.
 func (t *trainer) read(ctx context.Context, rs []rollout) error {
 	acts := llm.Acts{Inference: true}
-	for i := 0; i < len(rs); {
-		j, n := i, 0
-		for ; j < len(rs) && (j == i || n+len(rs[j].IDs) <= maxTokens); j++ {
-			n += len(rs[j].IDs)
-		}
+	var seqs [][]int
+	for _, r := range rs {
+		seqs = append(seqs, r.IDs)
+	}
+	return llm.Batches(progress.Silent(ctx), "read answers", seqs, false, func(i, j int) error {
 		b, rows, next := batch(rs, i, j)
 		for _, m := range []*llm.Model{t.reference, t.policy} {
 			if err := m.Forward(ctx, &acts, b, rows); err != nil {
@@ -205,7 +197,8 @@ func (t *trainer) read(ctx context.Context, rs []rollout) error {
 			if m == t.policy && t.value != nil {
 				values = t.value.forward(acts.Hidden)
 			}
-			for at, k := 0, i; k < j; k++ {
+			at := 0
+			for k := i; k < j; k++ {
 				r := &rs[k]
 				to := at + len(r.IDs) - r.From
 				if m == t.reference {
@@ -224,9 +217,8 @@ func (t *trainer) read(ctx context.Context, rs []rollout) error {
 				rs[k].KL += l - rs[k].Ref[n]
 			}
 		}
-		i = j
-	}
-	return nil
+		return nil
+	})
 }
 
 // batch packs the answers from i to j: the rows from which their tokens are drawn, and these tokens.

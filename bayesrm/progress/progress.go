@@ -22,6 +22,9 @@ func WithReporter(ctx context.Context, report func(Event)) context.Context {
 	return context.WithValue(ctx, key{}, report)
 }
 
+// Silent returns a context without a reporter: the loops inside a step of a larger task draw no bars of their own.
+func Silent(ctx context.Context) context.Context { return WithReporter(ctx, func(Event) {}) }
+
 // Report sends an event to the context's reporter, if it has one.
 func Report(ctx context.Context, e Event) {
 	if f, ok := ctx.Value(key{}).(func(Event)); ok {

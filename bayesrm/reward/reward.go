@@ -14,7 +14,6 @@ import (
 	"gobayes/bayesrm/nn"
 	"gobayes/bayesrm/optim"
 	"gobayes/bayesrm/prefs"
-	"gobayes/bayesrm/progress"
 	"gobayes/bayesrm/tensor"
 	"gobayes/bayesrm/train"
 
@@ -389,42 +388,12 @@ func (t *Trainer) prior(weight float64) (loss float64) {
 	return loss
 }
 
-// maxTokens is how many tokens are packed into one batch when scoring.
-const maxTokens = 4096
-
-// Batches cuts token sequences into ranges of at most about 4,096 tokens, and calls f with each. With shared, what a sequence
-// has in common with the one before it does not count, as in llm.PackShared. It polls ctx between ranges and reports progress
-// under the given task; done counts sequences.
-func Batches(ctx context.Context, task string, seqs [][]int, shared bool, f func(from, to int) error) error {
-	for i := 0; i < len(seqs); {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("%s: stopped after %d of %d texts: %w", task, i, len(seqs), err)
-		}
-		j, n := i+1, len(seqs[i])
-		for ; j < len(seqs); j++ {
-			more := len(seqs[j])
-			if shared {
-				more -= llm.CommonPrefix(seqs[j-1], seqs[j])
-			}
-			if n += more; n > maxTokens {
-				break
-			}
-		}
-		if err := f(i, j); err != nil {
-			return err
-		}
-		i = j
-		progress.Report(ctx, progress.Event{Task: task, Done: i, Total: len(seqs)})
-	}
-	return nil
-}
-
 // Rewards returns the reward of each token sequence. What neighbouring sequences share at their start, a prompt, is computed
 // once a batch.
 func (m *Model) Rewards(ctx context.Context, seqs [][]int) ([]float64, error) {
 	out := make([]float64, 0, len(seqs))
 	acts := llm.Acts{Inference: true}
-	err := Batches(ctx, "score", seqs, true, func(i, j int) error {
+	err := llm.Batches(ctx, "score", seqs, true, func(i, j int) error {
 		b, last := llm.PackShared(seqs[i:j])
 		if err := m.Base.Forward(ctx, &acts, b, last); err != nil {
 			return err

@@ -172,7 +172,7 @@ func (s *Shards) has(i int) (bool, error) {
 // draw makes one shard.
 func (s *Shards) draw(ctx context.Context, policy *llm.Model, i int, o ShardOptions) error {
 	from := i * s.PerShard
-	silent := progress.WithReporter(ctx, func(progress.Event) {})
+	silent := progress.Silent(ctx)
 	pool, err := Pool(silent, policy, s.Prompts[from:min(len(s.Prompts), from+s.PerShard)], &o.Options)
 	if err != nil {
 		return err

@@ -152,25 +152,22 @@ func Loss(ctx context.Context, m *llm.Model, demos *prefs.Demos) (float64, error
 	acts := llm.Acts{Inference: true}
 	var sum float64
 	var count int
-	for i := 0; i < len(texts); {
-		j, n := i, 0
-		for ; j < len(texts) && (j == i || n+len(texts[j].ids) <= maxTokens); j++ {
-			n += len(texts[j].ids)
-		}
+	var seqs [][]int
+	for _, x := range texts {
+		seqs = append(seqs, x.ids)
+	}
+	err = llm.Batches(ctx, "loss", seqs, false, func(i, j int) error {
 		b, targets, k := batch(texts[i:j], false)
 		l, err := m.LMLoss(ctx, &acts, b, targets, 1)
-		if err != nil {
-			return 0, fmt.Errorf("sft: loss: %w", err)
-		}
 		sum += l * float64(k)
 		count += k
-		i = j
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("sft: loss: %w", err)
 	}
 	return sum / float64(count), nil
 }
-
-// maxTokens is how many tokens Loss packs into a batch.
-const maxTokens = 4096
 
 // text is an encoded demonstration.
 type text struct {

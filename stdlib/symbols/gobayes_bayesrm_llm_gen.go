@@ -12,6 +12,7 @@ func gobayes_bayesrm_llmTable() map[string]reflect.Value {
 		"Accumulate":      reflect.ValueOf(p_gobayes_bayesrm_llm.Accumulate),
 		"Acts":            reflect.ValueOf((*p_gobayes_bayesrm_llm.Acts)(nil)),
 		"Batch":           reflect.ValueOf((*p_gobayes_bayesrm_llm.Batch)(nil)),
+		"Batches":         reflect.ValueOf(p_gobayes_bayesrm_llm.Batches),
 		"CommonPrefix":    reflect.ValueOf(p_gobayes_bayesrm_llm.CommonPrefix),
 		"Completion":      reflect.ValueOf((*p_gobayes_bayesrm_llm.Completion)(nil)),
 		"Config":          reflect.ValueOf((*p_gobayes_bayesrm_llm.Config)(nil)),

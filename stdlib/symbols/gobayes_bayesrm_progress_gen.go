@@ -14,6 +14,7 @@ func gobayes_bayesrm_progressTable() map[string]reflect.Value {
 		"Meter":        reflect.ValueOf((*p_gobayes_bayesrm_progress.Meter)(nil)),
 		"NewMeter":     reflect.ValueOf(p_gobayes_bayesrm_progress.NewMeter),
 		"Report":       reflect.ValueOf(p_gobayes_bayesrm_progress.Report),
+		"Silent":       reflect.ValueOf(p_gobayes_bayesrm_progress.Silent),
 		"WithReporter": reflect.ValueOf(p_gobayes_bayesrm_progress.WithReporter),
 	}
 }

@@ -9,7 +9,6 @@ import (
 
 func gobayes_bayesrm_rewardTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Batches":       reflect.ValueOf(p_gobayes_bayesrm_reward.Batches),
 		"Evaluation":    reflect.ValueOf((*p_gobayes_bayesrm_reward.Evaluation)(nil)),
 		"Load":          reflect.ValueOf(p_gobayes_bayesrm_reward.Load),
 		"Model":         reflect.ValueOf((*p_gobayes_bayesrm_reward.Model)(nil)),
