@@ -98,6 +98,30 @@ type Scorer interface {
 	Score(ctx context.Context, prompt string, answers []string) ([]Belief, error)
 }
 
+// Batcher is a Scorer that is faster with the answers to many prompts at once.
+type Batcher interface {
+	Scorer
+	ScoreMany(ctx context.Context, prompts []string, answers [][]string) ([][]Belief, error)
+}
+
+// ScoreMany gives beliefs about the answers to several prompts, by any scorer.
+func ScoreMany(ctx context.Context, s Scorer, prompts []string, answers [][]string) ([][]Belief, error) {
+	if b, ok := s.(Batcher); ok {
+		return b.ScoreMany(ctx, prompts, answers)
+	}
+	out := make([][]Belief, len(prompts))
+	for i, p := range prompts {
+		var err error
+		if out[i], err = s.Score(ctx, p, answers[i]); err != nil {
+			return nil, err
+		}
+		if len(out[i]) != len(answers[i]) {
+			return nil, fmt.Errorf("bayesrm: score: %d beliefs about %d answers", len(out[i]), len(answers[i]))
+		}
+	}
+	return out, nil
+}
+
 // Split divides the pool's prompts by a hash of their ids: about the given share comes first. The same prompt falls on the
 // same side in every pool and every run.
 func (p *Pool) Split(share float64) (first, rest *Pool) {

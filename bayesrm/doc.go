@@ -7,12 +7,15 @@
 //	eq. 4      KL of best-of-n                    bestofn.KL
 //	eq. 5      LoRA                               llm.Model.AddLoRA
 //	eq. 6–13   Laplace posterior                  laplace.Fit, laplace.Posterior.TunePrior
+//	eq. 7–9    its mode, trained with the prior   reward.Options.Prior
 //	eq. 14–17  Gaussian reward of one response    laplace.Posterior.Score, laplace.Posterior.ScorePool
 //	eq. 18     standard-deviation penalty         penalty.StdOf
 //	eq. 19     variance penalty                   penalty.VarOf
 //	eq. 20     ensemble of posteriors             penalty.Average, ensemble.FromPosteriors
 //	eq. 21–22  its penalties                      penalty.StdOf, penalty.VarOf of such beliefs
 //	eq. 23–25  best-of-n estimator                bestofn.Curve, bestofn.Weights
+//	Tables 2–3 supervised fine-tuning             sft.Train
+//	Figure 1, Table 1: RLHF                       ppo.Train
 //
 // The systems that it is compared with:
 //
@@ -28,6 +31,9 @@
 //	ODIN (Chen et al. 2024)                        reward.TrainODIN
 //	MC dropout (Gal and Ghahramani 2016)           ensemble.Dropout
 //	KL-robust reward                               penalty.Robust, penalty.Quantile
+//	PPO as Coste et al. 2024 run it, GAE, KL       ppo.Train, ppo.GAE, ppo.K1, ppo.Controller
+//	RLOO (Ahmadian et al. 2024)                    ppo.TrainRLOO, ppo.LeaveOneOut
+//	variance relative to reference answers         laplace.Posterior.Against
 //	laws of over-optimisation (Gao et al. 2023)    bestofn.FitBoN, bestofn.FitRL
 //	KL of best-of-n (Beirami et al. 2024)          bestofn.ExactKL, bestofn.BeiramiKL
 package bayesrm

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"gobayes/bayesrm"
 	"gobayes/bayesrm/laplace"
@@ -54,6 +55,22 @@ func (e *Ensemble) String() string { return fmt.Sprintf("ensemble of %d members"
 // Score returns the belief about each answer to a prompt. The members' beliefs stay on it.
 func (e *Ensemble) Score(ctx context.Context, prompt string, answers []string) ([]bayesrm.Belief, error) {
 	return e.average(func(i int) ([]bayesrm.Belief, error) { return e.Members[i].Score(ctx, prompt, answers) })
+}
+
+// ScoreMany is Score for several prompts.
+func (e *Ensemble) ScoreMany(ctx context.Context, prompts []string, answers [][]string) ([][]bayesrm.Belief, error) {
+	flat, err := e.average(func(i int) ([]bayesrm.Belief, error) {
+		bs, err := bayesrm.ScoreMany(ctx, e.Members[i], prompts, answers)
+		return slices.Concat(bs...), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([][]bayesrm.Belief, len(prompts))
+	for i, a := range answers {
+		out[i], flat = flat[:len(a)], flat[len(a):]
+	}
+	return out, nil
 }
 
 // ScorePool returns the beliefs about all answers of a pool, in its order. Posteriors give relative variances too; those of

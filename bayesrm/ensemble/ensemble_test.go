@@ -391,3 +391,41 @@ func TestHeads(t *testing.T) {
 		t.Error("bagging changed nothing")
 	}
 }
+
+// TestScoreMany: several prompts at once are as one by one, for members that can and members that cannot.
+func TestScoreMany(t *testing.T) {
+	one := fixed{1, 0.5}
+	e, err := NewRaw(one, fixed{3, 0.1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := e.ScoreMany(t.Context(), []string{"p", "q"}, [][]string{{"a", "bb"}, {"ccc"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, q := range []struct {
+		prompt  string
+		answers []string
+	}{{"p", []string{"a", "bb"}}, {"q", []string{"ccc"}}} {
+		want, err := e.Score(t.Context(), q.prompt, q.answers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k := range want {
+			if got[i][k].Mean != want[k].Mean || got[i][k].Var != want[k].Var || len(got[i][k].Members) != 2 {
+				t.Errorf("%s, answer %d: %v, want %v", q.prompt, k, got[i][k], want[k])
+			}
+		}
+	}
+}
+
+// fixed rewards length.
+type fixed struct{ scale, variance float64 }
+
+func (f fixed) Score(_ context.Context, prompt string, answers []string) ([]bayesrm.Belief, error) {
+	out := make([]bayesrm.Belief, len(answers))
+	for i, a := range answers {
+		out[i] = bayesrm.Belief{Mean: f.scale * float64(len(prompt)+len(a)), Var: f.variance}
+	}
+	return out, nil
+}

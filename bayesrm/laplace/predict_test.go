@@ -126,7 +126,7 @@ func TestAgainst(t *testing.T) {
 	}
 	prompt := held.Rows[0].Prompt
 	answers := []string{held.Rows[0].Chosen, held.Rows[0].Rejected, held.Rows[1].Chosen, held.Rows[1].Rejected, held.Rows[0].Chosen}
-	q := asked(prompt, answers)
+	q := asked([]string{prompt}, [][]string{answers})[0]
 	pool := &bayesrm.Pool{Questions: []bayesrm.Question{q}}
 	want, err := l.ScorePool(t.Context(), pool, nil)
 	if err != nil {
@@ -158,6 +158,16 @@ func TestAgainst(t *testing.T) {
 		w.SetVec(i, 1)
 		check.Close(t, "two references", []float64{got[i].RelVar}, []float64{mat.Inner(w, cov, w)}, 1e-6, 1e-4)
 	}
+	// several prompts at once are as one by one
+	many, err := l.ScoreMany(t.Context(), []string{prompt, held.Rows[1].Prompt}, [][]string{answers[:2], answers[2:4]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := l.Score(t.Context(), held.Rows[1].Prompt, answers[2:4])
+	if err != nil {
+		t.Fatal(err)
+	}
+	check.Close(t, "several prompts", []float64{many[1][0].Mean, many[1][1].Var, many[0][1].Var}, []float64{second[0].Mean, second[1].Var, got[1].Var}, 1e-5, 1e-5)
 	if _, err := c.Score(t.Context(), held.Rows[1].Prompt+" x", answers); err == nil {
 		t.Error("a prompt without references is no error")
 	}

@@ -26,20 +26,35 @@ func (l *Posterior) variances(J []float32, B int) (post, prior []float64) {
 
 // Score returns the belief about each answer to a prompt, by itself: relative variances are NaN.
 func (l *Posterior) Score(ctx context.Context, prompt string, answers []string) ([]bayesrm.Belief, error) {
-	bs, err := l.question(ctx, asked(prompt, answers), nil)
+	return one(l.ScoreMany(ctx, []string{prompt}, [][]string{answers}))
+}
+
+// ScoreMany is Score for several prompts.
+func (l *Posterior) ScoreMany(ctx context.Context, prompts []string, answers [][]string) ([][]bayesrm.Belief, error) {
+	bs, err := l.questions(ctx, asked(prompts, answers), nil)
 	if err != nil {
 		return nil, fmt.Errorf("laplace: score: %w", err)
 	}
 	return bs, nil
 }
 
-// asked is a prompt with answers whose ids are their numbers.
-func asked(prompt string, answers []string) bayesrm.Question {
-	q := bayesrm.Question{ID: prompt, Prompt: prompt}
-	for i, a := range answers {
-		q.Answers = append(q.Answers, bayesrm.Answer{ID: fmt.Sprint(i), Text: a})
+func one(bs [][]bayesrm.Belief, err error) ([]bayesrm.Belief, error) {
+	if err != nil {
+		return nil, err
 	}
-	return q
+	return bs[0], nil
+}
+
+// asked are prompts with answers whose ids are their numbers.
+func asked(prompts []string, answers [][]string) (qs []bayesrm.Question) {
+	for i, p := range prompts {
+		q := bayesrm.Question{ID: p, Prompt: p}
+		for k, a := range answers[i] {
+			q.Answers = append(q.Answers, bayesrm.Answer{ID: fmt.Sprint(k), Text: a})
+		}
+		qs = append(qs, q)
+	}
+	return qs
 }
 
 // Centred is a posterior whose relative variances are those of the difference to the mean reward of a few reference answers to
@@ -67,11 +82,19 @@ func (c *Centred) String() string {
 
 // Score returns the belief about each answer to a prompt. It is an error if the prompt has no references.
 func (c *Centred) Score(ctx context.Context, prompt string, answers []string) ([]bayesrm.Belief, error) {
-	at, err := c.origin(ctx, prompt)
-	if err != nil {
-		return nil, fmt.Errorf("laplace: score: references: %w", err)
+	return one(c.ScoreMany(ctx, []string{prompt}, [][]string{answers}))
+}
+
+// ScoreMany is Score for several prompts.
+func (c *Centred) ScoreMany(ctx context.Context, prompts []string, answers [][]string) ([][]bayesrm.Belief, error) {
+	at := make([][]float64, len(prompts))
+	for i, p := range prompts {
+		var err error
+		if at[i], err = c.origin(ctx, p); err != nil {
+			return nil, fmt.Errorf("laplace: score: references: %w", err)
+		}
 	}
-	bs, err := c.question(ctx, asked(prompt, answers), func([]float32, []float64) []float64 { return at })
+	bs, err := c.questions(ctx, asked(prompts, answers), func(q int, _ []float32, _ []float64) []float64 { return at[q] })
 	if err != nil {
 		return nil, fmt.Errorf("laplace: score: %w", err)
 	}
@@ -89,7 +112,7 @@ func (c *Centred) origin(ctx context.Context, prompt string) ([]float64, error) 
 		return nil, fmt.Errorf("the prompt %.60q has none", prompt)
 	}
 	var at []float64
-	_, err := c.question(ctx, q, func(J []float32, count []float64) []float64 {
+	_, err := c.questions(ctx, []bayesrm.Question{q}, func(_ int, J []float32, count []float64) []float64 {
 		at = c.mean(J, count)
 		return at
 	})
@@ -108,13 +131,13 @@ type ScoreOptions struct {
 // ScorePool returns the beliefs about all answers of a pool, in its order, with variances of the single response and
 // relative to the mean over the prompt's answers (METHODS §4.3). Equal answers to a prompt are computed once.
 func (l *Posterior) ScorePool(ctx context.Context, pool *bayesrm.Pool, opts *ScoreOptions) ([]bayesrm.Belief, error) {
-	origin := l.mean
+	from := func(_ int, J []float32, count []float64) []float64 { return l.mean(J, count) }
 	if opts != nil && opts.Single {
-		origin = nil
+		from = nil
 	}
 	var out []bayesrm.Belief
 	for i, q := range pool.Questions {
-		bs, err := l.question(ctx, q, origin)
+		bs, err := one(l.questions(ctx, []bayesrm.Question{q}, from))
 		if err != nil {
 			return nil, fmt.Errorf("laplace: score pool: prompt %d of %d (%s): %w", i, len(pool.Questions), q.ID, err)
 		}
@@ -124,53 +147,64 @@ func (l *Posterior) ScorePool(ctx context.Context, pool *bayesrm.Pool, opts *Sco
 	return out, nil
 }
 
-// question computes the beliefs about the answers to one prompt. Relative variances, if origin is given, are those of the
-// distance from the gradient [P] that it returns, which is told those of the distinct answers and how often each comes.
-func (l *Posterior) question(ctx context.Context, q bayesrm.Question, origin func(J []float32, count []float64) []float64) ([]bayesrm.Belief, error) {
-	row := map[string]int{} // text → row among the distinct ones
+// origin returns the gradient [P] that relative variances are distances from, for question q; it is told those of the
+// question's distinct answers and how often each comes.
+type origin func(q int, J []float32, count []float64) []float64
+
+// questions computes the beliefs about the answers to several prompts, with relative variances if from is given.
+func (l *Posterior) questions(ctx context.Context, qs []bayesrm.Question, from origin) ([][]bayesrm.Belief, error) {
+	rows := make([]map[string]int, len(qs)) // text → row among the distinct ones of all questions
+	first := []int{0}                       // row of each question
 	var seqs [][]int
 	var count []float64
-	for _, a := range q.Answers {
-		i, ok := row[a.Text]
-		if !ok {
-			ids, _, err := l.Model.Encode(q.Prompt, a.Text)
-			if err != nil {
-				return nil, fmt.Errorf("answer %s: %w", a.ID, err)
+	for i, q := range qs {
+		rows[i] = map[string]int{}
+		for _, a := range q.Answers {
+			r, ok := rows[i][a.Text]
+			if !ok {
+				ids, _, err := l.Model.Encode(q.Prompt, a.Text)
+				if err != nil {
+					return nil, fmt.Errorf("answer %s: %w", a.ID, err)
+				}
+				r = len(seqs)
+				rows[i][a.Text] = r
+				seqs, count = append(seqs, ids), append(count, 0)
 			}
-			i = len(seqs)
-			row[a.Text] = i
-			seqs, count = append(seqs, ids), append(count, 0)
+			count[r]++
 		}
-		count[i]++
+		first = append(first, len(seqs))
 	}
 	P, n := l.Weights, len(seqs)
 	bs := make([]bayesrm.Belief, n)
 	var all []float32
-	if origin != nil {
+	if from != nil {
 		all = make([]float32, n*P)
 	}
 	var acts llm.Acts
-	err := llm.Batches(progress.Silent(ctx), "score", seqs, false, func(from, to int) error {
-		r, J, err := l.jacobians(ctx, &acts, seqs[from:to])
+	err := llm.Batches(progress.Silent(ctx), "score", seqs, false, func(i, j int) error {
+		r, J, err := l.jacobians(ctx, &acts, seqs[i:j])
 		if err != nil {
 			return err
 		}
-		post, prior := l.variances(J, to-from)
-		for i := from; i < to; i++ {
-			bs[i] = bayesrm.Belief{Mean: r[i-from], Var: post[i-from], PriorVar: prior[i-from], RelVar: math.NaN(), PriorRelVar: math.NaN()}
+		post, prior := l.variances(J, j-i)
+		for k := range r {
+			bs[i+k] = bayesrm.Belief{Mean: r[k], Var: post[k], PriorVar: prior[k], RelVar: math.NaN(), PriorRelVar: math.NaN()}
 		}
-		if origin != nil {
-			copy(all[from*P:], J)
+		if from != nil {
+			copy(all[i*P:], J)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	if origin != nil {
-		for p, o := range origin(all, count) {
-			for i := range n {
-				all[i*P+p] -= float32(o)
+	if from != nil {
+		for q := range qs {
+			a, b := first[q], first[q+1]
+			for p, o := range from(q, all[a*P:b*P], count[a:b]) {
+				for i := a; i < b; i++ {
+					all[i*P+p] -= float32(o)
+				}
 			}
 		}
 		post, prior := l.variances(all, n)
@@ -178,10 +212,13 @@ func (l *Posterior) question(ctx context.Context, q bayesrm.Question, origin fun
 			bs[i].RelVar, bs[i].PriorRelVar = post[i], prior[i]
 		}
 	}
-	out := make([]bayesrm.Belief, len(q.Answers))
-	for k, a := range q.Answers {
-		out[k] = l.Model.Standardised(bs[row[a.Text]])
-		out[k].ID = a.ID
+	out := make([][]bayesrm.Belief, len(qs))
+	for i, q := range qs {
+		for _, a := range q.Answers {
+			b := l.Model.Standardised(bs[rows[i][a.Text]])
+			b.ID = a.ID
+			out[i] = append(out[i], b)
+		}
 	}
 	return out, nil
 }

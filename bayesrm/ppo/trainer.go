@@ -146,34 +146,37 @@ func (t *trainer) draw(ctx context.Context, iteration int) ([]rollout, error) {
 
 // judge scores the answers, those of a prompt together.
 func (t *trainer) judge(ctx context.Context, rs []rollout) error {
+	var prompts []string
+	var texts [][]string
 	for i := 0; i < len(rs); i += t.o.Samples {
-		of := rs[i : i+t.o.Samples]
-		var texts []string
-		for _, r := range of {
-			texts = append(texts, r.Answer)
+		var of []string
+		for _, r := range rs[i : i+t.o.Samples] {
+			of = append(of, r.Answer)
 		}
-		beliefs, err := t.scorer.Score(progress.Silent(ctx), of[0].Prompt, texts)
-		if err != nil {
-			return err
+		prompts, texts = append(prompts, rs[i].Prompt), append(texts, of)
+	}
+	beliefs, err := bayesrm.ScoreMany(progress.Silent(ctx), t.scorer, prompts, texts)
+	if err != nil {
+		return err
+	}
+	var gold [][]bayesrm.Belief
+	if t.o.Gold != nil {
+		if gold, err = bayesrm.ScoreMany(progress.Silent(ctx), t.o.Gold, prompts, texts); err != nil {
+			return fmt.Errorf("gold: %w", err)
 		}
-		var gold []bayesrm.Belief
-		if t.o.Gold != nil {
-			if gold, err = t.o.Gold.Score(progress.Silent(ctx), of[0].Prompt, texts); err != nil {
-				return fmt.Errorf("gold: %w", err)
-			}
+	}
+	for i := range rs {
+		r, p, k := &rs[i], i/t.o.Samples, i%t.o.Samples
+		b := beliefs[p][k]
+		r.Score, r.Proxy, r.SD, r.Gold = t.o.Penalty(b), b.Mean, math.Sqrt(b.Var), math.NaN()
+		if math.IsNaN(r.Score) {
+			return fmt.Errorf("the penalty of the belief %v is NaN; a relative variance needs a scorer that has one, such as laplace.Posterior.Against", b)
 		}
-		for k := range of {
-			r, b := &of[k], beliefs[k]
-			r.Score, r.Proxy, r.SD, r.Gold = t.o.Penalty(b), b.Mean, math.Sqrt(b.Var), math.NaN()
-			if math.IsNaN(r.Score) {
-				return fmt.Errorf("the penalty of the belief %v is NaN; a relative variance needs a scorer that has one, such as laplace.Posterior.Against", b)
-			}
-			if !r.Ended {
-				r.Score -= t.o.MissingEnd
-			}
-			if gold != nil {
-				r.Gold = gold[k].Mean
-			}
+		if !r.Ended {
+			r.Score -= t.o.MissingEnd
+		}
+		if gold != nil {
+			r.Gold = gold[p][k].Mean
 		}
 	}
 	return nil

@@ -488,15 +488,33 @@ func (m *Model) Standardise(ctx context.Context, pairs *prefs.Pairs) error {
 
 // Score returns the reward of each answer to a prompt as a belief without variance: MAP.
 func (m *Model) Score(ctx context.Context, prompt string, answers []string) ([]bayesrm.Belief, error) {
-	seqs, err := m.EncodeAnswers(prompt, answers)
+	bs, err := m.ScoreMany(ctx, []string{prompt}, [][]string{answers})
 	if err != nil {
-		return nil, fmt.Errorf("reward: score: %w", err)
+		return nil, err
+	}
+	return bs[0], nil
+}
+
+// ScoreMany is Score for several prompts.
+func (m *Model) ScoreMany(ctx context.Context, prompts []string, answers [][]string) ([][]bayesrm.Belief, error) {
+	var seqs [][]int
+	for i, p := range prompts {
+		s, err := m.EncodeAnswers(p, answers[i])
+		if err != nil {
+			return nil, fmt.Errorf("reward: score: %w", err)
+		}
+		seqs = append(seqs, s...)
 	}
 	r, err := m.Rewards(ctx, seqs)
 	if err != nil {
 		return nil, err
 	}
-	return m.Beliefs(r), nil
+	out := make([][]bayesrm.Belief, len(prompts))
+	for i, a := range answers {
+		out[i] = m.Beliefs(r[:len(a)])
+		r = r[len(a):]
+	}
+	return out, nil
 }
 
 // Beliefs are rewards of answers, standardised if there is a normaliser and without variance. The ids are their numbers.
