@@ -32,7 +32,8 @@ import (
 // Curvature is the structure of the posterior's precision.
 type Curvature int
 
-// The curvatures (METHODS §4.2, 4.4). Auto is Exact up to 4,000 pairs and EKFAC beyond.
+// The curvatures (METHODS §4.2, 4.4). Auto is the exact matrix by the shorter way: Full if there are fewer weights than pairs and
+// at most 8,192, Exact for up to 4,000 pairs; and EKFAC beyond.
 const (
 	Auto            Curvature = iota
 	Exact                     // the true Gauss-Newton matrix, by way of the pairs: memory 4·N·P bytes
@@ -151,12 +152,13 @@ func fit(ctx context.Context, m *reward.Model, seqs [][]int, opts *Options) (*Po
 		l.ThetaNorm2 += v * v
 	}
 	if l.Curvature == Auto {
-		l.Curvature = Exact
-		if l.Pairs > maxExactPairs {
+		switch {
+		case l.Weights < l.Pairs && l.Weights <= maxFullWeights:
+			l.Curvature = Full
+		case l.Pairs <= maxExactPairs || l.subset != nil:
+			l.Curvature = Exact
+		default:
 			l.Curvature = EKFAC
-			if l.subset != nil {
-				l.Curvature = Full
-			}
 		}
 	}
 	if l.h, err = l.curvature(ctx, seqs); err != nil {

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"math"
 	"os"
+	"slices"
 	"testing"
 
 	"gobayes/bayesrm/internal/check"
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/nn"
+	"gobayes/bayesrm/prefs"
 	"gobayes/bayesrm/reward"
 	"gobayes/bayesrm/safetensors"
 
@@ -206,4 +208,37 @@ func TestGoldenDual(t *testing.T) {
 		}
 	}
 	check.Norm(t, "covariance", c, ts["reward_covariance_test_at_star"].Data, 1e-4)
+}
+
+// TestAuto: the exact matrix is taken by its shorter side, and both sides give the same beliefs.
+func TestAuto(t *testing.T) {
+	m, train, held := trained(t)
+	train = &prefs.Pairs{Rows: slices.Concat(train.Rows, held.Rows)}       // 60 pairs
+	few, err := Fit(t.Context(), m, train, &Options{Weights: LastLayer()}) // 48 weights
+	if err != nil {
+		t.Fatal(err)
+	}
+	dual, err := Fit(t.Context(), m, train, &Options{Weights: LastLayer(), Curvature: Exact})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := Fit(t.Context(), m, train, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if few.Curvature != Full || all.Curvature != Exact {
+		t.Errorf("%d weights and %d pairs: %s; %d weights: %s", few.Weights, train.Len(), few.Curvature, all.Weights, all.Curvature)
+	}
+	a, err := few.ScorePairs(t.Context(), held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := dual.ScorePairs(t.Context(), held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range a {
+		check.Close(t, "variance", []float64{a[i].Var}, []float64{b[i].Var}, 1e-9, 1e-5)
+	}
+	check.Close(t, "evidence", []float64{few.LogEvidence}, []float64{dual.LogEvidence}, 1e-6, 1e-6)
 }
