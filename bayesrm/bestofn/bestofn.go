@@ -4,6 +4,7 @@ package bestofn
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -251,20 +252,42 @@ func (r *Result) setIntervals() {
 // Merge joins the curves of one selector over several trials, such as seeds, each with prompts of its own. Intervals are then
 // over trials and over prompts within them. It is an error if the n differ.
 func Merge(curves ...*Result) (*Result, error) {
+	out, err := join(curves)
+	if err != nil {
+		return nil, fmt.Errorf("bestofn: merge: %w", err)
+	}
+	for _, c := range curves {
+		out.Groups = append(out.Groups, c.groups()...)
+	}
+	out.setIntervals()
+	return out, nil
+}
+
+// Concat joins the curves of one selector over parts of a pool: intervals are over all prompts alike. It is an error if the n
+// differ.
+func Concat(curves ...*Result) (*Result, error) {
+	out, err := join(curves)
+	if err != nil {
+		return nil, fmt.Errorf("bestofn: concat: %w", err)
+	}
+	out.setIntervals()
+	return out, nil
+}
+
+// join puts the prompts of curves together, without intervals.
+func join(curves []*Result) (*Result, error) {
 	if len(curves) == 0 {
-		return nil, fmt.Errorf("bestofn: merge: no curves")
+		return nil, errors.New("no curves")
 	}
 	out := &Result{N: curves[0].N, KL: curves[0].KL}
 	for i, c := range curves {
 		if !slices.Equal(c.N, out.N) {
-			return nil, fmt.Errorf("bestofn: merge: curve 0 has n = %v, curve %d has %v", out.N, i, c.N)
+			return nil, fmt.Errorf("curve 0 has n = %v, curve %d has %v", out.N, i, c.N)
 		}
 		out.PromptProxy = append(out.PromptProxy, c.PromptProxy...)
 		out.PromptMean = append(out.PromptMean, c.PromptMean...)
 		out.PromptGold = append(out.PromptGold, c.PromptGold...)
-		out.Groups = append(out.Groups, c.groups()...)
 	}
-	out.setIntervals()
 	return out, nil
 }
 

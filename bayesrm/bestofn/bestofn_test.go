@@ -239,6 +239,13 @@ func TestMerge(t *testing.T) {
 	if want := a.Gold[2].Mean - b.Gold[2].Mean; math.Abs(d[2].Mean-want) > 1e-12 || d[2].Hi-d[2].Lo < 0.5 {
 		t.Errorf("difference %v, want %v; the trials differ much", d[2], want)
 	}
+	parts, err := Concat(a1, a2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if parts.Gold[2].Mean != a.Gold[2].Mean || parts.Groups != nil || parts.Gold[2].Hi-parts.Gold[2].Lo >= a.Gold[2].Hi-a.Gold[2].Lo {
+		t.Errorf("parts of one pool: %v, trials: %v", parts.Gold[2], a.Gold[2])
+	}
 	if _, err := Difference(a, b2); err == nil {
 		t.Error("curves of other trials were compared")
 	}

@@ -10,9 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/penalty"
 	"gobayes/bayesrm/progress"
 	"gobayes/bayesrm/reward"
+	"gobayes/bayesrm/sample"
 	"gobayes/bayesrm/world"
 )
 
@@ -131,4 +133,59 @@ func TestStops(t *testing.T) {
 		t.Errorf("%v after the end, %v", time.Since(at), err)
 	}
 	small(t, dir, &Options{Members: 1})
+}
+
+// TestStream: in parts, and stopped in between, the curves are those of Compare on the same answers.
+func TestStream(t *testing.T) {
+	tr := small(t, t.TempDir(), &Options{Members: 2, Reward: &reward.Options{Rank: 2, LearningRate: 3e-3, Epochs: 1, Batch: 16}})[0]
+	policy, err := llm.Load(t.Context(), models+"policy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var prompts []string
+	for _, q := range tr.Test.Questions[:5] {
+		prompts = append(prompts, q.Prompt)
+	}
+	selectors := append(JointRelative(), Controls()...)
+	ns := []int{1, 4, 16, 32}
+	o := sample.Options{Answers: 32, MaxTokens: 48, Seed: 9}
+	dir := filepath.Join(t.TempDir(), "parts")
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := Stream(progress.WithReporter(ctx, func(e progress.Event) {
+		if e.Task == "best of n, in parts" {
+			cancel()
+		}
+	}), tr, policy, world.Scorer{}, prompts, ns, &StreamOptions{Options: o, Prompts: 2, Dir: dir}, selectors...); !errors.Is(err, context.Canceled) {
+		t.Fatalf("error %v", err)
+	}
+	got, err := Stream(t.Context(), tr, policy, world.Scorer{}, prompts, ns, &StreamOptions{Options: o, Prompts: 2, Dir: dir}, selectors...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := sample.Pool(t.Context(), policy, prompts, &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sample.Label(t.Context(), pool, world.Scorer{}); err != nil {
+		t.Fatal(err)
+	}
+	whole := *tr
+	whole.Data = &Data{Dev: tr.Dev, Test: pool}
+	if whole.TestBeliefs, err = tr.Ensemble.ScorePool(t.Context(), pool); err != nil {
+		t.Fatal(err)
+	}
+	want, err := Compare([]*Trial{&whole}, ns, selectors...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, l := range got.Lines {
+		for k := range ns {
+			if a, b := l.Curve.Gold[k].Mean, want.Lines[i].Curve.Gold[k].Mean; math.Abs(a-b) > 1e-9 {
+				t.Errorf("%s, n = %d: %v in parts, %v at once", l.Label, ns[k], a, b)
+			}
+		}
+	}
+	if _, err := Stream(t.Context(), tr, policy, world.Scorer{}, prompts, []int{1, 2}, &StreamOptions{Options: o, Prompts: 2, Dir: dir}, selectors...); err == nil {
+		t.Error("parts of other n were taken")
+	}
 }

@@ -11,6 +11,7 @@ func gobayes_bayesrm_bestofnTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
 		"BeiramiKL":  reflect.ValueOf(p_gobayes_bayesrm_bestofn.BeiramiKL),
 		"ChooseK":    reflect.ValueOf(p_gobayes_bayesrm_bestofn.ChooseK),
+		"Concat":     reflect.ValueOf(p_gobayes_bayesrm_bestofn.Concat),
 		"Curve":      reflect.ValueOf(p_gobayes_bayesrm_bestofn.Curve),
 		"Difference": reflect.ValueOf(p_gobayes_bayesrm_bestofn.Difference),
 		"Estimate":   reflect.ValueOf(p_gobayes_bayesrm_bestofn.Estimate),

@@ -28,6 +28,8 @@ func gobayes_bayesrm_studyTable() map[string]reflect.Value {
 		"Selector":         reflect.ValueOf((*p_gobayes_bayesrm_study.Selector)(nil)),
 		"Single":           reflect.ValueOf(p_gobayes_bayesrm_study.Single),
 		"SingleRelative":   reflect.ValueOf(p_gobayes_bayesrm_study.SingleRelative),
+		"Stream":           reflect.ValueOf(p_gobayes_bayesrm_study.Stream),
+		"StreamOptions":    reflect.ValueOf((*p_gobayes_bayesrm_study.StreamOptions)(nil)),
 		"Trial":            reflect.ValueOf((*p_gobayes_bayesrm_study.Trial)(nil)),
 		"Trials":           reflect.ValueOf(p_gobayes_bayesrm_study.Trials),
 		"World":            reflect.ValueOf(p_gobayes_bayesrm_study.World),
