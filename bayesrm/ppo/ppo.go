@@ -220,6 +220,7 @@ func run(ctx context.Context, policy *llm.Model, prompts []string, scorer bayesr
 	}
 	r.Log, err = train.Run(ctx, t, train.Options{Task: "optimise policy", Items: o.Batch, Batch: o.MiniBatch, Micro: o.MicroBatch, Epochs: o.Iterations * o.Epochs,
 		Schedule: schedule, Beta2: 0.95, WeightDecay: o.WeightDecay, Clip: o.MaxNorm, Seed: o.Seed, Checkpoint: o.Checkpoint, Every: o.Every, Key: t.key(rloo)})
+	t.policy.Train(false) // weights are laid out for use again
 	r.Stats = t.s.Stats
 	for _, x := range t.s.Rollouts {
 		r.Rollouts = append(r.Rollouts, x.Rollout)
