@@ -28,6 +28,7 @@ type folder struct {
 	Texts      int                 `json:"texts"`
 	Cut        int                 `json:"cut"`
 	Loss       []float64           `json:"loss"`
+	Epochs     []Epoch             `json:"epochs,omitempty"`
 	Probe      float64             `json:"probe"` // the reward of probe's tokens: another base model gives another
 }
 
@@ -53,7 +54,7 @@ func (m *Model) probe(ctx context.Context) (float64, error) {
 // that llm.Load read is named there; one that was made here is written to the subfolder base.
 func (m *Model) Save(ctx context.Context, dir string) error {
 	f := folder{Version: folderVersion, Base: m.Base.Source(), Template: m.Base.Template, Options: m.Options, Normalizer: m.Normalizer,
-		Pairs: m.pairs, Texts: m.Texts, Cut: m.Cut, Loss: m.Log.Loss}
+		Pairs: m.pairs, Texts: m.Texts, Cut: m.Cut, Loss: m.Log.Loss, Epochs: m.Epochs}
 	var err error
 	if f.Probe, err = m.probe(ctx); err != nil {
 		return fmt.Errorf("reward: save %s: %w", dir, err)
@@ -100,7 +101,7 @@ func Load(ctx context.Context, dir string, base *llm.Model) (*Model, error) {
 			return nil, fmt.Errorf("reward: load %s: its base model: %w", dir, err)
 		}
 	}
-	m := &Model{Base: base.Copy(), Options: f.Options, Normalizer: f.Normalizer, Log: train.Log{Loss: f.Loss}, Texts: f.Texts, Cut: f.Cut, pairs: f.Pairs}
+	m := &Model{Base: base.Copy(), Options: f.Options, Normalizer: f.Normalizer, Log: train.Log{Loss: f.Loss}, Epochs: f.Epochs, Texts: f.Texts, Cut: f.Cut, pairs: f.Pairs}
 	m.Base.Template = f.Template
 	if o := f.Options; o.Rank > 0 { // trained here: A began as the seed says
 		if _, err := m.Base.AddLoRA(o.Targets, o.Rank, o.Alpha, o.Seed); err != nil {

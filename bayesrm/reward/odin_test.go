@@ -140,6 +140,36 @@ func TestPrior(t *testing.T) {
 	}
 }
 
+// TestEpochs: held-out pairs are watched and change nothing; the records are those of Evaluate.
+func TestEpochs(t *testing.T) {
+	train, held := longPairs(24), longPairs(40)
+	held.Rows = held.Rows[24:]
+	o := Options{Rank: 2, LearningRate: 1e-2, Epochs: 3, Seed: 5}
+	plain, err := Train(t.Context(), wordModel(t), train, &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.HeldOut = held
+	m, err := Train(t.Context(), wordModel(t), train, &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(m.Theta(), plain.Theta()) || plain.Epochs != nil || len(m.Epochs) != 4 {
+		t.Errorf("%d epochs on record; the weights are the same: %v", len(m.Epochs), slices.Equal(m.Theta(), plain.Theta()))
+	}
+	last, err := m.Evaluate(t.Context(), held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := m.Epochs[3]; e.HeldOut != last || e.Train.NLL >= m.Epochs[0].Train.NLL || e.Train.Pairs != 24 {
+		t.Errorf("first %+v, last %+v, want %+v held out", m.Epochs[0], e, last)
+	}
+	o.HeldOut = &prefs.Pairs{}
+	if _, err := Train(t.Context(), wordModel(t), train, &o); err == nil {
+		t.Error("no pairs to watch is no error")
+	}
+}
+
 // TestODINGradient: the gradients of a step by differences, of both heads and of LoRA weights.
 func TestODINGradient(t *testing.T) {
 	tr, err := newODIN(wordModel(t), longPairs(6), &ODINOptions{Length: 0.7, Orthogonal: 0.4}, &Options{Rank: 2, Seed: 3})

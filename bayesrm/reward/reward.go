@@ -6,18 +6,13 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 
 	"gobayes/bayesrm"
 	"gobayes/bayesrm/llm"
-	"gobayes/bayesrm/metrics"
-	"gobayes/bayesrm/nn"
 	"gobayes/bayesrm/optim"
 	"gobayes/bayesrm/prefs"
 	"gobayes/bayesrm/tensor"
 	"gobayes/bayesrm/train"
-
-	"gonum.org/v1/gonum/stat"
 )
 
 // Options configure Train. A nil *Options, and every zero field, mean the default: the paper's value (Tables 2–4) where it
@@ -58,6 +53,9 @@ type Options struct {
 	Prior float64
 	// PriorAtInitial puts the mean μ of that prior at the initial weights instead of 0.
 	PriorAtInitial bool
+	// HeldOut pairs are watched in training: Model.Epochs holds how the model does on them, and on those it learns from, before
+	// training and after each epoch. They change nothing else. Default: none.
+	HeldOut *prefs.Pairs `json:"-"`
 	// Seed of the LoRA, the head and the order of the pairs.
 	Seed uint64
 }
@@ -117,6 +115,7 @@ type Model struct {
 	Head    []float32  // w [C]; no bias, which Bradley-Terry cannot see
 	Options Options    // as resolved
 	Log     train.Log
+	Epochs  []Epoch // with Options.HeldOut
 	// Normalizer standardises the beliefs that the model gives; nil leaves them in logits. See Standardise.
 	Normalizer *bayesrm.Normalizer
 	// Texts and Cut count the texts of the training pairs and those that were too long.
@@ -135,7 +134,18 @@ func Train(ctx context.Context, base *llm.Model, pairs *prefs.Pairs, opts *Optio
 		return nil, err
 	}
 	m := t.Model
-	if m.Log, err = train.Run(ctx, t, m.Options.Schedule("train reward model", pairs.Len())); err != nil {
+	o := m.Options.Schedule("train reward model", pairs.Len())
+	if m.Options.HeldOut == nil {
+		if m.Log, err = train.Run(ctx, t, o); err != nil {
+			return nil, fmt.Errorf("reward: %w", err)
+		}
+		return m, nil
+	}
+	w := &watched{t, pairs}
+	if m.Log, err = train.Run(ctx, w, o); err == nil {
+		err = w.Stage(ctx, o.Epochs)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("reward: %w", err)
 	}
 	return m, nil
@@ -315,16 +325,6 @@ func (m *Model) Initial() ([]float64, error) {
 	return m.initial, nil
 }
 
-// rewards reads r off the hidden states of the last tokens.
-func (m *Model) rewards(acts *llm.Acts) []float64 {
-	C := len(m.Head)
-	r := make([]float64, len(acts.Hidden)/C)
-	for i := range r {
-		r[i] = tensor.DotWide(acts.Hidden[i*C:(i+1)*C], m.Head)
-	}
-	return r
-}
-
 // Weights returns the LoRA weights and the head, and their gradients.
 func (t *Trainer) Weights() (params, grads [][]float32) {
 	for _, a := range t.Model.Base.LoRAs() {
@@ -386,240 +386,6 @@ func (t *Trainer) prior(weight float64) (loss float64) {
 		}
 	}
 	return loss
-}
-
-// Rewards returns the reward of each token sequence. What neighbouring sequences share at their start, a prompt, is computed
-// once a batch.
-func (m *Model) Rewards(ctx context.Context, seqs [][]int) ([]float64, error) {
-	out := make([]float64, 0, len(seqs))
-	acts := llm.Acts{Inference: true}
-	err := llm.Batches(ctx, "score", seqs, true, func(i, j int) error {
-		b, last := llm.PackShared(seqs[i:j])
-		if err := m.Base.Forward(ctx, &acts, b, last); err != nil {
-			return err
-		}
-		out = append(out, m.rewards(&acts)...)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reward: %w", err)
-	}
-	return out, nil
-}
-
-// Backprop runs a batch of sequences forward and, for the seeds that seed returns for their rewards, Σ seed_b·r_b backward:
-// sink sees what the gradients of the LoRA weights are made of. With all, layers run on every token, also where nothing
-// depends on it, so that sink sees the inputs of all tokens.
-func (m *Model) Backprop(ctx context.Context, acts *llm.Acts, seqs [][]int, all bool, seed func(rewards []float64) []float64, sink llm.Sink) ([]float64, error) {
-	b := llm.Pack(seqs)
-	last := b.Lasts()
-	rows := last
-	if all {
-		rows = nil
-	}
-	if err := m.Base.Forward(ctx, acts, b, rows); err != nil {
-		return nil, fmt.Errorf("reward: %w", err)
-	}
-	at := func(i int) int { // row of acts.Hidden that sequence i is read from
-		if all {
-			return last[i]
-		}
-		return i
-	}
-	C := len(m.Head)
-	r := make([]float64, len(seqs))
-	for i := range r {
-		r[i] = tensor.DotWide(acts.Hidden[at(i)*C:(at(i)+1)*C], m.Head)
-	}
-	dhidden := make([]float32, len(acts.Hidden))
-	for i, v := range seed(r) {
-		tensor.Axpy(dhidden[at(i)*C:(at(i)+1)*C], float32(v), m.Head)
-	}
-	if err := m.Base.Backward(ctx, acts, dhidden, sink); err != nil {
-		return nil, fmt.Errorf("reward: %w", err)
-	}
-	return r, nil
-}
-
-// DropoutRewards returns the reward of each token sequence with dropout on, drawn by a seed that is not 0. A text's mask is
-// its own: texts are run one by one.
-func (m *Model) DropoutRewards(ctx context.Context, seqs [][]int, seed uint64) ([]float64, error) {
-	if m.Options.Dropout == 0 {
-		return nil, fmt.Errorf("reward: the model was trained without dropout; set Options.Dropout, for example to 0.1")
-	}
-	out := make([]float64, len(seqs))
-	acts := llm.Acts{Inference: true, Dropout: seed}
-	for i, s := range seqs {
-		b := llm.Pack([][]int{s})
-		if err := m.Base.Forward(ctx, &acts, b, b.Lasts()); err != nil {
-			return nil, fmt.Errorf("reward: %w", err)
-		}
-		out[i] = m.rewards(&acts)[0]
-	}
-	return out, nil
-}
-
-// NewNormalizer standardises by the mean and standard deviation of rewards. It is an error if they do not vary.
-func NewNormalizer(rewards []float64) (bayesrm.Normalizer, error) {
-	mean, std := stat.MeanStdDev(rewards, nil)
-	if !(std > 0) {
-		return bayesrm.Normalizer{}, fmt.Errorf("the rewards of %d texts have standard deviation %v: more different texts are needed", len(rewards), std)
-	}
-	return bayesrm.Normalizer{Mean: mean, Std: std}, nil
-}
-
-// Standardise sets the normaliser to the mean and standard deviation of the rewards of both texts of the pairs.
-func (m *Model) Standardise(ctx context.Context, pairs *prefs.Pairs) error {
-	seqs, err := m.EncodePairs(pairs)
-	if err != nil {
-		return fmt.Errorf("reward: standardise: %w", err)
-	}
-	r, err := m.Rewards(ctx, seqs)
-	if err != nil {
-		return fmt.Errorf("reward: standardise: %w", err)
-	}
-	n, err := NewNormalizer(r)
-	if err != nil {
-		return fmt.Errorf("reward: standardise: %w", err)
-	}
-	m.Normalizer = &n
-	return nil
-}
-
-// Score returns the reward of each answer to a prompt as a belief without variance: MAP.
-func (m *Model) Score(ctx context.Context, prompt string, answers []string) ([]bayesrm.Belief, error) {
-	bs, err := m.ScoreMany(ctx, []string{prompt}, [][]string{answers})
-	if err != nil {
-		return nil, err
-	}
-	return bs[0], nil
-}
-
-// ScoreMany is Score for several prompts.
-func (m *Model) ScoreMany(ctx context.Context, prompts []string, answers [][]string) ([][]bayesrm.Belief, error) {
-	var seqs [][]int
-	for i, p := range prompts {
-		s, err := m.EncodeAnswers(p, answers[i])
-		if err != nil {
-			return nil, fmt.Errorf("reward: score: %w", err)
-		}
-		seqs = append(seqs, s...)
-	}
-	r, err := m.Rewards(ctx, seqs)
-	if err != nil {
-		return nil, err
-	}
-	out := make([][]bayesrm.Belief, len(prompts))
-	for i, a := range answers {
-		out[i] = m.Beliefs(r[:len(a)])
-		r = r[len(a):]
-	}
-	return out, nil
-}
-
-// Beliefs are rewards of answers, standardised if there is a normaliser and without variance. The ids are their numbers.
-func (m *Model) Beliefs(rewards []float64) []bayesrm.Belief {
-	out := make([]bayesrm.Belief, len(rewards))
-	for i, v := range rewards {
-		out[i] = m.Standardised(bayesrm.Belief{ID: fmt.Sprint(i), Mean: v})
-	}
-	return out
-}
-
-// Standardised applies the normaliser, if there is one.
-func (m *Model) Standardised(b bayesrm.Belief) bayesrm.Belief {
-	if m.Normalizer == nil {
-		return b
-	}
-	return m.Normalizer.Belief(b)
-}
-
-// Jacobians returns the rewards of a batch of sequences and their gradients with respect to the LoRA weights, J [B, P], in
-// the order of Theta. One backward pass serves all: nothing is summed over sequences.
-func (m *Model) Jacobians(ctx context.Context, acts *llm.Acts, seqs [][]int) (rewards []float64, J []float32, err error) {
-	P := m.NumWeights()
-	J = make([]float32, len(seqs)*P)
-	at := map[*llm.LoRA]int{}
-	n := 0
-	for _, a := range m.Base.LoRAs() {
-		at[a] = n
-		n += a.Len()
-	}
-	ones := func(r []float64) []float64 {
-		s := make([]float64, len(r))
-		for i := range s {
-			s[i] = 1
-		}
-		return s
-	}
-	rewards, err = m.Backprop(ctx, acts, seqs, false, ones, func(l *llm.Linear, off []int, x, u, g, gB []float32) {
-		a := l.LoRA
-		o := at[a]
-		tensor.Parallel(len(seqs), func(i int) {
-			from, to := off[i], off[i+1]
-			dA := J[i*P+o : i*P+o+len(a.A.Data)]
-			dB := J[i*P+o+len(a.A.Data) : i*P+o+a.Len()]
-			tensor.MatMulTN(dA, gB[from*a.R:to*a.R], x[from*l.In:to*l.In], to-from, a.R, l.In)
-			tensor.MatMulTN(dB, g[from*l.Out:to*l.Out], u[from*a.R:to*a.R], to-from, l.Out, a.R)
-			tensor.Scale(dA, a.Scale)
-			tensor.Scale(dB, a.Scale)
-		})
-	})
-	return rewards, J, err
-}
-
-// Features returns the rewards of a batch of sequences and the last hidden states that they are read from [B, C]: the
-// gradients with respect to the head.
-func (m *Model) Features(ctx context.Context, acts *llm.Acts, seqs [][]int) (rewards []float64, H []float32, err error) {
-	b := llm.Pack(seqs)
-	if err := m.Base.Forward(ctx, acts, b, b.Lasts()); err != nil {
-		return nil, nil, fmt.Errorf("reward: %w", err)
-	}
-	return m.rewards(acts), slices.Clone(acts.Hidden), nil
-}
-
-// Evaluation is how well a model predicts preference pairs.
-type Evaluation struct {
-	Pairs    int
-	Accuracy metrics.Interval
-	NLL, ECE float64
-}
-
-// String is accuracy with its interval, loss and calibration error.
-func (e Evaluation) String() string {
-	return fmt.Sprintf("%d pairs: accuracy %v, loss %.3f, calibration error %.3f", e.Pairs, e.Accuracy, e.NLL, e.ECE)
-}
-
-// Evaluate measures the model on pairs that it was not trained on.
-func (m *Model) Evaluate(ctx context.Context, pairs *prefs.Pairs) (Evaluation, error) {
-	seqs, err := m.EncodePairs(pairs)
-	if err != nil {
-		return Evaluation{}, fmt.Errorf("reward: evaluate: %w", err)
-	}
-	if len(seqs) == 0 {
-		return Evaluation{}, fmt.Errorf("reward: evaluate: no pairs")
-	}
-	r, err := m.Rewards(ctx, seqs)
-	if err != nil {
-		return Evaluation{}, err
-	}
-	n := len(pairs.Rows)
-	right, p, happened := make([]float64, n), make([]float64, n), make([]bool, n)
-	e := Evaluation{Pairs: n}
-	for i := range n {
-		d := r[2*i] - r[2*i+1]
-		switch {
-		case d > 0:
-			right[i] = 1
-		case d == 0:
-			right[i] = 0.5
-		}
-		e.NLL -= nn.LogSigmoid(d) / float64(n)
-		p[i], happened[i] = nn.Sigmoid(d), true
-	}
-	e.Accuracy = metrics.Bootstrap(right, 1)
-	e.ECE = metrics.ECE(p, happened, 15)
-	return e, nil
 }
 
 // String is the size of the model and how training went.

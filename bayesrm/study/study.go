@@ -202,7 +202,9 @@ func (o *Options) settings() string {
 	if l.Weights != nil {
 		weights, l.Weights = fmt.Sprintf("%+v", *l.Weights), nil
 	}
-	return fmt.Sprintf("members %d, by evidence %v, reward %+v, laplace %+v of %s", o.Members, o.ByEvidence, *o.Reward, l, weights)
+	r := *o.Reward
+	r.HeldOut = nil // watched only
+	return fmt.Sprintf("members %d, by evidence %v, reward %+v, laplace %+v of %s", o.Members, o.ByEvidence, r, l, weights)
 }
 
 func hash(s string) string {

@@ -9,6 +9,7 @@ import (
 
 func gobayes_bayesrm_rewardTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
+		"Epoch":         reflect.ValueOf((*p_gobayes_bayesrm_reward.Epoch)(nil)),
 		"Evaluation":    reflect.ValueOf((*p_gobayes_bayesrm_reward.Evaluation)(nil)),
 		"Load":          reflect.ValueOf(p_gobayes_bayesrm_reward.Load),
 		"Model":         reflect.ValueOf((*p_gobayes_bayesrm_reward.Model)(nil)),
