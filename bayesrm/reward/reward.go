@@ -54,7 +54,7 @@ type Options struct {
 	// PriorAtInitial puts the mean μ of that prior at the initial weights instead of 0.
 	PriorAtInitial bool
 	// HeldOut pairs are watched in training: Model.Epochs holds how the model does on them, and on those it learns from, before
-	// training and after each epoch. They change nothing else. Default: none.
+	// training and after each epoch. They change nothing else; only Train watches. Default: none.
 	HeldOut *prefs.Pairs `json:"-"`
 	// Seed of the LoRA, the head and the order of the pairs.
 	Seed uint64
