@@ -174,6 +174,9 @@ func TestBandit(t *testing.T) {
 
 // TestGradient compares the gradient of the whole loss with central differences, for every kind of trained weight.
 func TestGradient(t *testing.T) {
+	if testing.Short() {
+		t.Skip("thousands of passes")
+	}
 	for name, tt := range map[string]struct {
 		arch string
 		h    float32
@@ -262,7 +265,11 @@ func TestResume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for stop := 1; stop < 12; stop++ {
+	every := 1
+	if testing.Short() {
+		every = 5
+	}
+	for stop := 1; stop < 12; stop += every {
 		ctx, cancel := context.WithCancel(t.Context())
 		n := 0
 		_, err := once(progress.WithReporter(ctx, func(progress.Event) {

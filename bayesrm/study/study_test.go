@@ -32,6 +32,9 @@ func small(t *testing.T, dir string, opts *Options) []*Trial {
 
 // TestTrials: trials are kept and read again; the curves are those of their beliefs, and differences are paired.
 func TestTrials(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains several models")
+	}
 	dir := t.TempDir()
 	o := &Options{Members: 2, Reward: &reward.Options{Rank: 2, LearningRate: 3e-3, Epochs: 1, Batch: 16}}
 	ts := small(t, dir, o)
@@ -137,6 +140,9 @@ func TestStops(t *testing.T) {
 
 // TestStream: in parts, and stopped in between, the curves are those of Compare on the same answers.
 func TestStream(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains several models")
+	}
 	tr := small(t, t.TempDir(), &Options{Members: 2, Reward: &reward.Options{Rank: 2, LearningRate: 3e-3, Epochs: 1, Batch: 16}})[0]
 	policy, err := llm.Load(t.Context(), models+"policy")
 	if err != nil {
