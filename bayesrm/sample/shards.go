@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"gobayes/bayesrm"
 	"gobayes/bayesrm/llm"
@@ -111,11 +112,14 @@ func Draw(ctx context.Context, policy *llm.Model, prompts []string, dir string, 
 // key names policy and options.
 func key(policy *llm.Model, o ShardOptions) string {
 	h := sha256.New()
-	var b [4]byte
+	var b []byte
 	for _, p := range policy.Params() {
-		for _, v := range p.Values() {
-			binary.LittleEndian.PutUint32(b[:], math.Float32bits(v))
-			h.Write(b[:])
+		for w := range slices.Chunk(p.Values(), 1<<14) {
+			b = b[:0]
+			for _, v := range w {
+				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+			}
+			h.Write(b)
 		}
 	}
 	return fmt.Sprintf("policy %x, gold %q, %+v", h.Sum(nil)[:16], o.GoldName, o.Options)
