@@ -334,48 +334,38 @@ func (e *fnEnv) selector(x *ast.SelectorExpr) string {
 	if o == nil {
 		panic(l.errf(x.Pos(), "selector %s on %v", x.Sel.Name, t))
 	}
-	if m, ok := o.(*types.Func); ok { // method value: bind the receiver now
-		mc := e.method(x, t, m)
-		sig := e.typeOf(x).(*types.Signature)
-		if mc.recv == "" {
-			return e.compiledMethodValue(base, t, m, sig)
-		}
-		_, args, hdr, res := l.paramList(sig)
-		ret := ""
-		if res != "" {
-			ret = "return "
-		}
-		recv := mc.recv
-		rt := e.recvType(t, x.Sel.Name, pkg)
-		check := ""
-		if rt == "interface{}" {
-			check = "if r == nil { " + l.imp(rtPath) + ".NilPanic() }; "
-		}
-		return "func(r " + rt + ") func(" + hdr + ")" + res + " { " + check + "return func(" + hdr + ")" + res + " { " + ret + mcall{mc.fn, "r"}.call(args) + " } }(" + recv + ")"
+	if m, ok := o.(*types.Func); ok {
+		return e.methodValue(x, base, t, m)
 	}
 	return base + "." + e.selPath(t, x.Sel.Name, pkg)
 }
 
-// compiledMethodValue binds the receiver of a compiled method in a function literal: the interpreter's own method values have
-// the receiver among their parameters when it compares types.
-func (e *fnEnv) compiledMethodValue(base string, t types.Type, m *types.Func, sig *types.Signature) string {
+// methodValue binds the receiver now, in a function literal. Compiled methods are bound so too: the interpreter's own method
+// values have the receiver among their parameters when it compares types.
+func (e *fnEnv) methodValue(x *ast.SelectorExpr, base string, t types.Type, m *types.Func) string {
 	l := e.l
-	_, args, hdr, res := l.paramList(sig)
+	pkg := e.packageOf(x.Sel)
+	mc := e.method(x, t, m)
+	recv, call, rt := mc.recv, mcall{mc.fn, "r"}, ""
+	if recv != "" {
+		rt = e.recvType(t, x.Sel.Name, pkg)
+	} else {
+		recv, call, rt = base, l.methodCall("r", t, m.Name(), m.Pkg()), l.typ(t)
+		_, ptr := types.Unalias(m.Origin().Type().(*types.Signature).Recv().Type()).(*types.Pointer)
+		if _, already := under(t).(*types.Pointer); ptr && !already && !isIface(t) {
+			rt, recv = "*"+rt, "&"+recv
+		}
+	}
+	_, args, hdr, res := l.paramList(e.typeOf(x).(*types.Signature))
 	ret := ""
 	if res != "" {
 		ret = "return "
 	}
-	rt := l.typ(t)
-	_, ptr := types.Unalias(m.Origin().Type().(*types.Signature).Recv().Type()).(*types.Pointer)
-	if _, already := under(t).(*types.Pointer); ptr && !already && !isIface(t) {
-		rt, base = "*"+rt, "&"+base
-	}
-	call := l.methodCall("r", t, m.Name(), m.Pkg()).call(args)
 	check := ""
-	if isIface(t) {
+	if rt == "interface{}" || isIface(t) {
 		check = "if r == nil { " + l.imp(rtPath) + ".NilPanic() }; "
 	}
-	return "func(r " + rt + ") func(" + hdr + ")" + res + " { " + check + "return func(" + hdr + ")" + res + " { " + ret + call + " } }(" + base + ")"
+	return "func(r " + rt + ") func(" + hdr + ")" + res + " { " + check + "return func(" + hdr + ")" + res + " { " + ret + call.call(args) + " } }(" + recv + ")"
 }
 
 func (e *fnEnv) method(x *ast.SelectorExpr, t types.Type, m *types.Func) mcall {

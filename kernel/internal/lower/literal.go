@@ -5,7 +5,6 @@ import (
 	"go/ast"
 	"go/constant"
 	"go/types"
-	"slices"
 	"strings"
 )
 
@@ -50,18 +49,14 @@ func (e *fnEnv) compLit(x *ast.CompositeLit, hint types.Type) string {
 		} else {
 			et = u.(*types.Array).Elem()
 		}
-		keyed, at := slices.ContainsFunc(x.Elts, fieldOfIndexed), int64(0)
+		// with keys, as fields have: of elements without one the interpreter wants to know the type before it can
+		at := int64(0)
 		for _, el := range x.Elts {
-			v := el
 			if kv, ok := el.(*ast.KeyValueExpr); ok {
 				at, _ = constant.Int64Val(constant.ToInt(e.info.Types[kv.Key].Value))
-				v = kv.Value
+				el = kv.Value
 			}
-			key := ""
-			if keyed || v != el {
-				key = fmt.Sprint(at) + ": "
-			}
-			parts = append(parts, key+elem(v, et))
+			parts = append(parts, fmt.Sprint(at)+": "+elem(el, et))
 			at++
 		}
 	case *types.Map:
@@ -82,24 +77,6 @@ func (e *fnEnv) compLit(x *ast.CompositeLit, hint types.Type) string {
 		panic(l.errf(x.Pos(), "complit %v", t))
 	}
 	return amp + l.typ(t) + "{" + strings.Join(parts, ", ") + "}"
-}
-
-// fieldOfIndexed tells a.b[i].c, whose type the interpreter wants to know before it can: but not of an element with a key.
-func fieldOfIndexed(x ast.Expr) bool {
-	field := false
-	for {
-		switch y := ast.Unparen(x).(type) {
-		case *ast.SelectorExpr:
-			field = true
-			x = y.X
-		case *ast.StarExpr:
-			x = y.X
-		case *ast.IndexExpr:
-			return field
-		default:
-			return false
-		}
-	}
 }
 
 func (e *fnEnv) funcLit(x *ast.FuncLit) string {
