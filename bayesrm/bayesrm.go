@@ -21,6 +21,21 @@ type Question struct {
 	Answers []Answer
 }
 
+// Distinct returns the texts of the answers, equal ones once and in the order of their first, and the index there of each answer.
+func (q Question) Distinct() (texts []string, index []int) {
+	at := map[string]int{}
+	for _, a := range q.Answers {
+		i, ok := at[a.Text]
+		if !ok {
+			i = len(texts)
+			at[a.Text] = i
+			texts = append(texts, a.Text)
+		}
+		index = append(index, i)
+	}
+	return texts, index
+}
+
 // Pool is P prompts, each with its answers: what best-of-n chooses from.
 type Pool struct {
 	Questions []Question

@@ -153,24 +153,23 @@ type origin func(q int, J []float32, count []float64) []float64
 
 // questions computes the beliefs about the answers to several prompts, with relative variances if from is given.
 func (l *Posterior) questions(ctx context.Context, qs []bayesrm.Question, from origin) ([][]bayesrm.Belief, error) {
-	rows := make([]map[string]int, len(qs)) // text → row among the distinct ones of all questions
-	first := []int{0}                       // row of each question
+	rows := make([][]int, len(qs)) // of each answer, among the distinct ones of all questions
+	first := []int{0}              // row of each question
 	var seqs [][]int
 	var count []float64
 	for i, q := range qs {
-		rows[i] = map[string]int{}
-		for _, a := range q.Answers {
-			r, ok := rows[i][a.Text]
-			if !ok {
-				ids, _, err := l.Model.Encode(q.Prompt, a.Text)
-				if err != nil {
-					return nil, fmt.Errorf("answer %s: %w", a.ID, err)
-				}
-				r = len(seqs)
-				rows[i][a.Text] = r
-				seqs, count = append(seqs, ids), append(count, 0)
+		texts, index := q.Distinct()
+		for _, text := range texts {
+			ids, _, err := l.Model.Encode(q.Prompt, text)
+			if err != nil {
+				return nil, fmt.Errorf("answer %.40q: %w", text, err)
 			}
+			seqs, count = append(seqs, ids), append(count, 0)
+		}
+		for _, k := range index {
+			r := first[i] + k
 			count[r]++
+			rows[i] = append(rows[i], r)
 		}
 		first = append(first, len(seqs))
 	}
@@ -214,8 +213,8 @@ func (l *Posterior) questions(ctx context.Context, qs []bayesrm.Question, from o
 	}
 	out := make([][]bayesrm.Belief, len(qs))
 	for i, q := range qs {
-		for _, a := range q.Answers {
-			b := l.Model.Standardised(bs[rows[i][a.Text]])
+		for k, a := range q.Answers {
+			b := l.Model.Standardised(bs[rows[i][k]])
 			b.ID = a.ID
 			out[i] = append(out[i], b)
 		}

@@ -532,5 +532,8 @@ func TestMerge(t *testing.T) {
 			t.Error("nothing was merged")
 		}
 		check.Close(t, "clone", hidden(m.Clone()), bare, 1e-6, 0)
+		if m.Clone().Fingerprint() != m.Fingerprint() || merged.Fingerprint() == m.Fingerprint() {
+			t.Error("a clone has another fingerprint, or the merged model the same")
+		}
 	})
 }

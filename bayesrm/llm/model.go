@@ -4,6 +4,8 @@
 package llm
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -416,6 +418,22 @@ func (m *Model) Clone() *Model {
 		c.unembed = c.embed
 	}
 	return c
+}
+
+// Fingerprint is a hash of all base weights: models that differ in one have others.
+func (m *Model) Fingerprint() string {
+	h := sha256.New()
+	var b []byte
+	for _, p := range m.Params() {
+		for w := range slices.Chunk(p.Values(), 1<<14) {
+			b = b[:0]
+			for _, v := range w {
+				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+			}
+			h.Write(b)
+		}
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)[:16])
 }
 
 func (p *Param) clone() *Param {

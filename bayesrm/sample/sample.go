@@ -61,20 +61,13 @@ func Pool(ctx context.Context, policy *llm.Model, prompts []string, opts *Option
 func Label(ctx context.Context, pool *bayesrm.Pool, gold bayesrm.Scorer) error {
 	for i := range pool.Questions {
 		q := &pool.Questions[i]
-		row := map[string]int{}
-		var texts []string
-		for _, a := range q.Answers {
-			if _, ok := row[a.Text]; !ok {
-				row[a.Text] = len(texts)
-				texts = append(texts, a.Text)
-			}
-		}
+		texts, row := q.Distinct()
 		bs, err := gold.Score(ctx, q.Prompt, texts)
 		if err != nil {
 			return fmt.Errorf("sample: label: prompt %d of %d (%s): %w", i, len(pool.Questions), q.ID, err)
 		}
-		for k, a := range q.Answers {
-			q.Answers[k].Gold = bs[row[a.Text]].Mean
+		for k, r := range row {
+			q.Answers[k].Gold = bs[r].Mean
 		}
 	}
 	return nil

@@ -3,15 +3,11 @@ package sample
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"gobayes/bayesrm"
 	"gobayes/bayesrm/llm"
@@ -89,7 +85,8 @@ func Draw(ctx context.Context, policy *llm.Model, prompts []string, dir string, 
 	if len(prompts) == 0 {
 		return nil, errors.New("sample: draw: no prompts")
 	}
-	s := &Shards{dir, manifest{shardsVersion, key(policy, o), prompts, o.Prompts, o.Answers}}
+	key := fmt.Sprintf("policy %s, gold %q, %+v", policy.Fingerprint(), o.GoldName, o.Options)
+	s := &Shards{dir, manifest{shardsVersion, key, prompts, o.Prompts, o.Answers}}
 	if err := s.begin(); err != nil {
 		return nil, fmt.Errorf("sample: draw: %w", err)
 	}
@@ -107,22 +104,6 @@ func Draw(ctx context.Context, policy *llm.Model, prompts []string, dir string, 
 		progress.Report(ctx, progress.Event{Task: "draw shards", Done: i + 1, Total: s.Len()})
 	}
 	return s, nil
-}
-
-// key names policy and options.
-func key(policy *llm.Model, o ShardOptions) string {
-	h := sha256.New()
-	var b []byte
-	for _, p := range policy.Params() {
-		for w := range slices.Chunk(p.Values(), 1<<14) {
-			b = b[:0]
-			for _, v := range w {
-				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
-			}
-			h.Write(b)
-		}
-	}
-	return fmt.Sprintf("policy %x, gold %q, %+v", h.Sum(nil)[:16], o.GoldName, o.Options)
 }
 
 // begin writes the manifest, or finds that it is there.
@@ -188,13 +169,13 @@ func (s *Shards) draw(ctx context.Context, policy *llm.Model, i int, o ShardOpti
 	}
 	var rows []Row
 	for q, question := range pool.Questions {
-		at := map[string]int{}
+		base := len(rows)
+		_, row := question.Distinct()
 		for k, a := range question.Answers {
-			if r, ok := at[a.Text]; ok {
+			if r := base + row[k]; r < len(rows) {
 				rows[r].Count++
 				continue
 			}
-			at[a.Text] = len(rows)
 			rows = append(rows, Row{Prompt: int32(from + q), First: int32(k), Count: 1, Text: a.Text, Gold: a.Gold})
 		}
 	}

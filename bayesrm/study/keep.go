@@ -30,12 +30,7 @@ const keptVersion = 1
 // key names everything that a trial depends on.
 func (d *Data) key(o Options) string {
 	h := sha256.New()
-	for _, p := range d.Base.Params() {
-		fmt.Fprint(h, p.Name, p.Shape)
-		for _, v := range p.Values()[:min(64, p.Len())] {
-			fmt.Fprint(h, v, " ")
-		}
-	}
+	fmt.Fprint(h, d.Base.Fingerprint())
 	for _, p := range d.Pairs.Rows {
 		fmt.Fprintf(h, "%q %q %q %v\n", p.Prompt, p.Chosen, p.Rejected, p.Margin)
 	}

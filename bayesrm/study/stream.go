@@ -58,6 +58,7 @@ func Stream(ctx context.Context, t *Trial, policy *llm.Model, gold bayesrm.Score
 			c.K[s.Label] = []float64{ks[i]}
 		}
 	}
+	key := streamKey(t, policy, ns, ks, selectors, o)
 	parts := (len(prompts) + o.Prompts - 1) / o.Prompts
 	curves := make([][]*bestofn.Result, len(selectors))
 	for i := range parts {
@@ -65,7 +66,7 @@ func Stream(ctx context.Context, t *Trial, policy *llm.Model, gold bayesrm.Score
 			return nil, fmt.Errorf("study: stream: stopped after %d of %d parts: %w", i, parts, err)
 		}
 		of := prompts[i*o.Prompts : min(len(prompts), (i+1)*o.Prompts)]
-		p, err := o.part(i, partKey(t, policy, of, ns, ks, selectors, o), func() ([]*bestofn.Result, error) {
+		p, err := o.part(i, fmt.Sprintf("%s, prompts %x", key, sha256.Sum256(fmt.Appendf(nil, "%q", of))), func() ([]*bestofn.Result, error) {
 			return reduce(ctx, t, policy, gold, of, ns, ks, selectors, &o.Options)
 		})
 		if err != nil {
@@ -144,30 +145,15 @@ func (o *StreamOptions) part(i int, key string, make func() ([]*bestofn.Result, 
 	return curves, safetensors.WriteFile(path, b)
 }
 
-// partKey names what a part depends on; what a selector's function does it cannot know, only its label.
-func partKey(t *Trial, policy *llm.Model, prompts []string, ns []int, ks []float64, selectors []Selector, o StreamOptions) string {
+// streamKey names what all parts depend on; what a selector's function does it cannot know, only its label.
+func streamKey(t *Trial, policy *llm.Model, ns []int, ks []float64, selectors []Selector, o StreamOptions) string {
 	h := sha256.New()
-	for _, m := range append([]*llm.Model{policy}, t.bases()...) {
-		for _, p := range m.Params() {
-			fmt.Fprint(h, p.Values()[:min(16, p.Len())])
-		}
-	}
-	for _, m := range t.Models {
-		fmt.Fprint(h, m.Head, m.Theta()[:min(64, m.NumWeights())])
-	}
+	fmt.Fprint(h, policy.Fingerprint(), ns, ks, fmt.Sprintf("%+v", o.Options))
 	for _, l := range t.Posteriors {
-		fmt.Fprint(h, l)
+		fmt.Fprint(h, l.Model.Base.Fingerprint(), l.Model.Head, l.Model.Theta(), l)
 	}
-	fmt.Fprint(h, prompts, ns, ks, fmt.Sprintf("%+v", o.Options))
 	for _, s := range selectors {
 		fmt.Fprint(h, s.Label)
 	}
-	return fmt.Sprintf("version 1, %x", h.Sum(nil)[:16])
-}
-
-func (t *Trial) bases() (ms []*llm.Model) {
-	for _, m := range t.Models {
-		ms = append(ms, m.Base)
-	}
-	return ms
+	return fmt.Sprintf("version 2, %x", h.Sum(nil)[:16])
 }

@@ -111,6 +111,20 @@ type Options struct {
 	Keep string
 }
 
+func (o *Options) resolve() Options {
+	r := Options{}
+	if o != nil {
+		r = *o
+	}
+	if r.Members <= 0 {
+		r.Members = 3
+	}
+	if r.Reward == nil {
+		r.Reward = &reward.Options{LearningRate: 3e-3, Epochs: 5, Batch: 16}
+	}
+	return r
+}
+
 // Trial is one run of the experiment: an ensemble with a posterior for each member, and its beliefs about the answers of both
 // pools. Members of a belief are those of the ensemble.
 type Trial struct {
@@ -124,16 +138,7 @@ type Trial struct {
 
 // Fit trains the members on the data's pairs, fits and tunes their posteriors, and scores both pools.
 func Fit(ctx context.Context, d *Data, opts *Options) (*Trial, error) {
-	o := Options{}
-	if opts != nil {
-		o = *opts
-	}
-	if o.Members <= 0 {
-		o.Members = 3
-	}
-	if o.Reward == nil {
-		o.Reward = &reward.Options{LearningRate: 3e-3, Epochs: 5, Batch: 16}
-	}
+	o := opts.resolve()
 	key := d.key(o)
 	if o.Keep != "" {
 		t, err := recall(ctx, d, o.Keep, key)
@@ -217,18 +222,12 @@ func hash(s string) string {
 func Trials(ctx context.Context, first uint64, n int, w *WorldOptions, opts *Options) ([]*Trial, error) {
 	var out []*Trial
 	for i := range n {
-		wo, o := WorldOptions{}, Options{}
+		wo, o := WorldOptions{}, opts.resolve()
 		if w != nil {
 			wo = *w
 		}
-		if opts != nil {
-			o = *opts
-		}
 		wo.Seed = first + uint64(i)
-		ro := reward.Options{LearningRate: 3e-3, Epochs: 5, Batch: 16}
-		if o.Reward != nil {
-			ro = *o.Reward
-		}
+		ro := *o.Reward
 		ro.Seed = 100 * wo.Seed
 		o.Reward = &ro
 		if o.Keep == "" {
