@@ -1,5 +1,5 @@
 // Package stdlib holds what a cell may import: for std, gonum and this project the compiled symbols (package symbols),
-// the export data that the type checker reads, and the source of std's generic packages, which is lowered like a cell.
+// the export data that the type checker reads, the documentation, and the source of std's generic packages, which is lowered like a cell.
 //
 // Everything here but this file, overlay/ and symbols/symbols.go is generated; CI regenerates it and fails on a difference.
 package stdlib
@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"embed"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -22,6 +23,8 @@ var (
 	exportFS embed.FS
 	//go:embed source overlay
 	sourceFS embed.FS
+	//go:embed doc
+	docFS embed.FS
 )
 
 // Export returns the export data of the package with the given import path, for gcexportdata.Read.
@@ -31,6 +34,24 @@ func Export(importPath string) (io.Reader, error) {
 		return nil, fmt.Errorf("stdlib: import %q: not among the packages that cells can use", importPath)
 	}
 	return gzip.NewReader(bytes.NewReader(b))
+}
+
+// Docs returns the doc comments of a package by what they describe: "" for the package itself, "Name", and "Type.Member" for
+// methods and fields. It returns nil for a package that it does not know.
+func Docs(importPath string) map[string]string {
+	b, err := docFS.ReadFile("doc/" + importPath + ".gz")
+	if err != nil {
+		return nil
+	}
+	r, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil
+	}
+	var docs map[string]string
+	if json.NewDecoder(r).Decode(&docs) != nil {
+		return nil
+	}
+	return docs
 }
 
 // Source returns the files of a generic package, by name, or nil if the package is not kept as source. Overlays, our

@@ -1,7 +1,7 @@
 // Command stdlibgen writes what a cell may import: for each package of std, gonum and this project its
-// compiled symbols, its export data and, for the generic packages of std, its source.
+// compiled symbols, its export data, its documentation and, for the generic packages of std, its source.
 //
-// Its argument is the folder stdlib (go generate ./stdlib); there it writes symbols/*.go, export/**.gz and source/**.
+// Its argument is the folder stdlib (go generate ./stdlib); there it writes symbols/*.go, export/**.gz, doc/**.gz and source/**.
 package main
 
 import (
@@ -60,7 +60,7 @@ func main() {
 	for _, p := range all {
 		ld.file[p.ImportPath] = p.Export
 	}
-	for _, dir := range []string{"symbols", "export", "source"} {
+	for _, dir := range []string{"symbols", "export", "source", "doc"} {
 		clean(dir)
 	}
 	need := map[string]bool{}
@@ -88,6 +88,9 @@ func main() {
 	for _, p := range all {
 		if fromSource[p.ImportPath] {
 			writeSource(p)
+		}
+		if bound[p.ImportPath] {
+			write(filepath.Join("doc", p.ImportPath+".gz"), docData(p))
 		}
 	}
 }

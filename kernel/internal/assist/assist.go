@@ -2,185 +2,268 @@
 package assist
 
 import (
-	"fmt"
+	"go/ast"
+	"go/scanner"
 	"go/token"
 	"go/types"
-	"sort"
 	"strings"
 	"unicode"
 
+	"gobayes/kernel/internal/cell"
+	"gobayes/kernel/internal/check"
 	"gobayes/kernel/internal/exports"
 	"gobayes/kernel/internal/session"
+	"gobayes/stdlib"
 )
 
 // Assistant looks names up in a session. It has an importer of its own, so that it can answer while a cell is checked.
 type Assistant struct {
 	session *session.Session
 	im      *exports.Importer
+	docs    map[string]map[string]string // of packages, as stdlib.Docs
 }
 
 // New returns an Assistant for a session. It is not safe for concurrent use.
 func New(s *session.Session) *Assistant {
-	return &Assistant{session: s, im: exports.New(token.NewFileSet())}
+	return &Assistant{session: s, im: exports.New(token.NewFileSet()), docs: map[string]map[string]string{}}
 }
 
-// Complete returns the names that could stand at pos (in code points) of code, and the range that they would replace.
-func (a *Assistant) Complete(code string, pos int) (matches []string, start, end int) {
-	runes := []rune(code)
-	pos = min(max(pos, 0), len(runes))
-	path, prefix := nameBefore(runes[:pos])
-	start, end = pos-len([]rune(prefix)), pos
-	var names []string
-	if len(path) == 0 {
-		names = append(a.session.Names(), session.PackageNames()...)
-		for t := token.BREAK; t <= token.VAR; t++ {
-			if t.IsKeyword() {
-				names = append(names, t.String())
-			}
-		}
-		names = append(names, types.Universe.Names()...)
-	} else {
-		names = a.members(path)
+// mark ends the identifier at the cursor, so that it is found again in the syntax tree. It is a letter that no one types.
+const mark = "ǃ"
+
+// draft is a cell that is being written, as far as it can be checked, and the way from the file down to the identifier
+// at the cursor.
+type draft struct {
+	*check.Cell
+	path []ast.Node
+}
+
+const draftName = "draft"
+
+// draft checks code with the identifier that ends at byte end marked. Code that does not parse is cut off there, and what is
+// open is closed.
+func (a *Assistant) draft(code string, end int) *draft {
+	units, err := cell.Split(draftName, code[:end]+mark+code[end:])
+	if err != nil {
+		units = cell.Draft(draftName, code[:end]+mark+closers(code[:end]))
 	}
-	seen := map[string]bool{}
-	for _, n := range names {
-		if strings.HasPrefix(strings.ToLower(n), strings.ToLower(prefix)) && !seen[n] {
-			seen[n] = true
-			matches = append(matches, n)
+	c := check.Draft(a.im, token.NewFileSet(), check.Input{Name: draftName, Func: "run_" + draftName, Units: units, Live: a.session.Lookup, Imports: a.session.ImportPath})
+	d := &draft{Cell: c}
+	var path []ast.Node
+	ast.Inspect(c.Files[0], func(n ast.Node) bool {
+		if n == nil {
+			path = path[:len(path)-1]
+			return true
 		}
-	}
-	sort.SliceStable(matches, func(i, j int) bool { // names with the prefix as typed come first
-		pi, pj := strings.HasPrefix(matches[i], prefix), strings.HasPrefix(matches[j], prefix)
-		if pi != pj {
-			return pi
+		path = append(path, n)
+		if id, ok := n.(*ast.Ident); ok && d.path == nil && strings.HasSuffix(id.Name, mark) {
+			d.path = append([]ast.Node{}, path...)
 		}
-		return matches[i] < matches[j]
+		return true
 	})
-	return matches, start, end
+	return d
 }
 
-// nameBefore splits what stands before the cursor: "a.b.pre" is path [a b] and prefix pre.
-func nameBefore(rs []rune) (path []string, prefix string) {
-	ident := func(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) }
-	i := len(rs)
-	for i > 0 && ident(rs[i-1]) {
-		i--
-	}
-	prefix = string(rs[i:])
-	for i > 0 && rs[i-1] == '.' {
-		j := i - 1
-		k := j
-		for k > 0 && ident(rs[k-1]) {
-			k--
-		}
-		if k == j {
-			return []string{""}, prefix // a member of something that is no plain name
-		}
-		path = append([]string{string(rs[k:j])}, path...)
-		i = k
-	}
-	return path, prefix
-}
-
-// resolve finds the object that a dotted path names.
-func (a *Assistant) resolve(path []string) types.Object {
-	o := a.session.Lookup(path[0])
-	rest := path[1:]
-	if o == nil {
-		p, ok := a.session.ImportPath(path[0])
-		if !ok {
-			return types.Universe.Lookup(path[0])
-		}
-		pkg, err := a.im.Import(p)
-		if err != nil {
-			return nil
-		}
-		if len(rest) == 0 {
-			return types.NewPkgName(token.NoPos, nil, path[0], pkg)
-		}
-		o = pkg.Scope().Lookup(rest[0])
-		rest = rest[1:]
-	}
-	for _, name := range rest {
-		if o == nil {
-			return nil
-		}
-		m, _, _ := types.LookupFieldOrMethod(o.Type(), true, o.Pkg(), name)
-		o = m
-	}
-	return o
-}
-
-func (a *Assistant) members(path []string) []string {
-	o := a.resolve(path)
-	if o == nil {
+// at is the i-th node from the cursor upwards, nil beyond the root; 0 is the identifier itself.
+func (d *draft) at(i int) ast.Node {
+	if i >= len(d.path) {
 		return nil
 	}
-	var names []string
-	if p, ok := o.(*types.PkgName); ok {
-		for _, n := range p.Imported().Scope().Names() {
-			if token.IsExported(n) {
-				names = append(names, n)
-			}
-		}
-		return names
-	}
-	t := o.Type()
-	for i := range types.NewMethodSet(types.NewPointer(t)).Len() {
-		names = append(names, types.NewMethodSet(types.NewPointer(t)).At(i).Obj().Name())
-	}
-	for i := range types.NewMethodSet(t).Len() {
-		names = append(names, types.NewMethodSet(t).At(i).Obj().Name())
-	}
-	if p, ok := t.Underlying().(*types.Pointer); ok {
-		t = p.Elem()
-	}
-	if s, ok := t.Underlying().(*types.Struct); ok {
-		for i := range s.NumFields() {
-			names = append(names, s.Field(i).Name())
-		}
-	}
-	visible := names[:0]
-	for _, n := range names {
-		if token.IsExported(n) || o.Pkg() == nil || o.Pkg().Path() == "main" {
-			visible = append(visible, n)
-		}
-	}
-	return visible
+	return d.path[len(d.path)-1-i]
 }
 
-// Inspect says what the name at pos (in code points) of code is: its kind, type and where it comes from.
-func (a *Assistant) Inspect(code string, pos int) (text string, found bool) {
-	runes := []rune(code)
-	pos = min(max(pos, 0), len(runes))
-	for pos < len(runes) && (runes[pos] == '_' || unicode.IsLetter(runes[pos]) || unicode.IsDigit(runes[pos])) {
-		pos++
-	}
-	path, prefix := nameBefore(runes[:pos])
-	if prefix == "" || len(path) > 0 && path[0] == "" {
-		return "", false
-	}
-	o := a.resolve(append(path, prefix))
-	if o == nil {
-		return "", false
-	}
-	q := func(p *types.Package) string {
-		if p.Path() == "main" {
-			return ""
-		}
-		return p.Name()
-	}
-	if p, ok := o.(*types.PkgName); ok {
-		return fmt.Sprintf("package %s // import %q", p.Imported().Name(), p.Imported().Path()), true
-	}
-	text = types.ObjectString(o, q)
-	if t, ok := o.(*types.TypeName); ok {
-		for i := range types.NewMethodSet(types.NewPointer(t.Type())).Len() {
-			m := types.NewMethodSet(types.NewPointer(t.Type())).At(i).Obj()
-			if m.Exported() || m.Pkg().Path() == "main" {
-				text += "\n" + types.ObjectString(m, q)
+// closers closes the brackets that code leaves open.
+func closers(code string) string {
+	var open []byte
+	for _, t := range tokens(code) {
+		switch t.tok {
+		case token.LPAREN:
+			open = append(open, ')')
+		case token.LBRACK:
+			open = append(open, ']')
+		case token.LBRACE:
+			open = append(open, '}')
+		case token.RPAREN, token.RBRACK, token.RBRACE:
+			if len(open) > 0 {
+				open = open[:len(open)-1]
 			}
 		}
 	}
-	return text, true
+	var b strings.Builder
+	for i := len(open) - 1; i >= 0; i-- {
+		b.WriteByte(open[i])
+	}
+	return b.String()
+}
+
+type tokenAt struct {
+	tok        token.Token
+	start, end int
+	text       string
+}
+
+// tokens scans code; a string or comment that is not terminated is a token that ends with the code.
+func tokens(code string) []tokenAt {
+	var s scanner.Scanner
+	file := token.NewFileSet().AddFile("", -1, len(code))
+	s.Init(file, []byte(code), func(token.Position, string) {}, scanner.ScanComments)
+	var ts []tokenAt
+	for {
+		pos, tok, lit := s.Scan()
+		if tok == token.EOF {
+			return ts
+		}
+		if tok != token.SEMICOLON || lit == ";" {
+			off := file.Offset(pos)
+			ts = append(ts, tokenAt{tok, off, off + max(len(lit), len(tok.String())), lit})
+		}
+	}
+}
+
+// literal returns the string or comment that the cursor stands in at the end of code.
+func literal(code string) (t tokenAt, inside bool) {
+	ts := tokens(code)
+	if len(ts) == 0 {
+		return t, false
+	}
+	t = ts[len(ts)-1]
+	switch {
+	case t.tok == token.COMMENT:
+		return t, strings.HasPrefix(t.text, "//") && !strings.Contains(code[t.start:], "\n") || strings.HasPrefix(t.text, "/*") && !strings.HasSuffix(t.text, "*/")
+	case t.tok == token.STRING && t.text[0] == '"':
+		return t, !terminated(t.text) && !strings.Contains(code[t.start:], "\n")
+	case t.tok == token.STRING:
+		return t, len(t.text) < 2 || t.text[len(t.text)-1] != '`'
+	}
+	return t, false
+}
+
+// terminated reports whether an interpreted string ends in a quote of its own.
+func terminated(s string) bool {
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '"':
+			return true
+		}
+	}
+	return false
+}
+
+// identifierBefore is the byte at which the identifier that ends at byte end of code starts.
+func identifierBefore(code string, end int) int {
+	return len(strings.TrimRightFunc(code[:end], isIdent))
+}
+
+// identifierEnd is the byte at which the identifier that byte pos of code lies in, or follows, ends.
+func identifierEnd(code string, pos int) int {
+	return len(code) - len(strings.TrimLeftFunc(code[pos:], isIdent))
+}
+
+func isIdent(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) }
+
+// byteOffset turns a position in code points into one in bytes.
+func byteOffset(code string, pos int) int {
+	n := 0
+	for i := range code {
+		if n >= pos {
+			return i
+		}
+		n++
+	}
+	return len(code)
+}
+
+// qualify writes types as a cell does: with the package's name, without one for the user's own.
+func qualify(p *types.Package) string {
+	if p.Path() == "main" {
+		return ""
+	}
+	return p.Name()
+}
+
+// doc is the comment of what a package or the user declares: name is "Name" or "Type.Member", "" the package.
+func (a *Assistant) doc(pkg *types.Package, name string) string {
+	if pkg == nil {
+		pkg = types.NewPackage("builtin", "builtin")
+	}
+	if pkg.Path() == "main" {
+		return a.session.Doc(name)
+	}
+	if a.docs[pkg.Path()] == nil {
+		a.docs[pkg.Path()] = stdlib.Docs(pkg.Path())
+	}
+	return a.docs[pkg.Path()][name]
+}
+
+// owner is the named type that declares the methods of t, or nil.
+func owner(t types.Type) *types.TypeName {
+	if p, ok := types.Unalias(t).(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	if n, ok := types.Unalias(t).(*types.Named); ok {
+		return n.Obj()
+	}
+	return nil
+}
+
+// member is a field or method and the type that declares it.
+type member struct {
+	types.Object
+	of *types.TypeName
+}
+
+func (m member) docName() string {
+	if m.of == nil {
+		return m.Name()
+	}
+	return m.of.Name() + "." + m.Name()
+}
+
+// members lists the fields and methods that x.name can select from an x of type t, promoted ones included, as far as a cell may
+// name them.
+func members(t types.Type) []member {
+	var out []member
+	seen := map[string]bool{}
+	note := func(o types.Object, of *types.TypeName) {
+		if (o.Exported() || o.Pkg() == nil || o.Pkg().Path() == "main") && !seen[o.Name()] && o.Name() != "_" {
+			seen[o.Name()] = true
+			out = append(out, member{o, of})
+		}
+	}
+	sets := []types.Type{t}
+	if _, ok := t.Underlying().(*types.Pointer); !ok && !types.IsInterface(t) {
+		sets = append(sets, types.NewPointer(t))
+	}
+	for _, s := range sets {
+		set := types.NewMethodSet(s)
+		for i := range set.Len() {
+			f := set.At(i).Obj().(*types.Func)
+			note(f, owner(f.Signature().Recv().Type()))
+		}
+	}
+	visited := map[types.Type]bool{}
+	for level := []types.Type{t}; len(level) > 0; {
+		var next []types.Type
+		for _, t := range level {
+			of := owner(t)
+			if p, ok := t.Underlying().(*types.Pointer); ok {
+				t = p.Elem()
+			}
+			s, ok := t.Underlying().(*types.Struct)
+			if !ok || visited[t] {
+				continue
+			}
+			visited[t] = true
+			for i := range s.NumFields() {
+				note(s.Field(i), of)
+				if s.Field(i).Embedded() {
+					next = append(next, s.Field(i).Type())
+				}
+			}
+		}
+		level = next
+	}
+	return out
 }

@@ -36,6 +36,20 @@ type Unit struct {
 // Split cuts src, the text of the named cell, at the semicolons, written or implied, of nesting depth zero. The error is a scanner.ErrorList with
 // positions in the cell.
 func Split(name, src string) ([]Unit, error) {
+	units, errs := split(name, src)
+	if len(errs) > 0 {
+		return nil, errs[0]
+	}
+	return units, nil
+}
+
+// Draft is Split for a cell that is being written: a piece that does not parse is a Stmt or a Func without syntax.
+func Draft(name, src string) []Unit {
+	units, _ := split(name, src)
+	return units
+}
+
+func split(name, src string) (units []Unit, failed []error) {
 	fset := token.NewFileSet()
 	file := fset.AddFile("", -1, len(src))
 	var errs scanner.ErrorList
@@ -91,18 +105,21 @@ func Split(name, src string) ([]Unit, error) {
 		}
 	}
 	if len(errs) > 0 {
-		return nil, errs
+		failed = append(failed, errs)
 	}
-	var units []Unit
 	for _, p := range pieces {
 		at := file.Position(file.Pos(p.start))
 		u := Unit{Cell: name, Text: src[p.start:p.end], Line: at.Line, Column: at.Column, Silent: p.silent}
 		if err := u.parse(p.first, p.sec); err != nil {
-			return nil, err
+			failed = append(failed, err)
+			u.Kind = Stmt
+			if p.first == token.TYPE || p.first == token.CONST || p.first == token.VAR || p.first == token.FUNC && p.sec == token.IDENT {
+				u.Kind = Func
+			}
 		}
 		units = append(units, u)
 	}
-	return units, nil
+	return units, failed
 }
 
 // parse fills Kind and the syntax of u. Its errors have positions in the cell.

@@ -77,53 +77,38 @@ func (es Errors) Error() string {
 
 // Check type-checks in. Its error is an Errors, or that of a broken installation.
 func Check(im *exports.Importer, in Input) (*Cell, error) {
-	c := &Cell{Imports: map[string]string{}}
-	b := &builder{in: in, cell: c, own: map[string]bool{}, importAt: map[string]string{}}
-	for _, u := range in.Units {
-		b.unit(u)
-	}
-	for _, u := range in.Redeclare {
-		b.decl(u)
-	}
-	for n := range b.own {
-		c.Own = append(c.Own, n)
-	}
-	sort.Strings(c.Own)
+	b := newBuilder(in)
 	f, err := parser.ParseFile(im.Fset, in.Name, b.source(), parser.SkipObjectResolution)
 	if err != nil {
 		return nil, fmt.Errorf("check: %w", err)
 	}
-	pkg := types.NewPackage("main", "main")
-	// only the live objects that the cell names: its cost does not grow with the session's age
-	ast.Inspect(f, func(n ast.Node) bool {
-		if id, ok := n.(*ast.Ident); ok && !b.own[id.Name] && !b.imported[id.Name] {
-			if o := in.Live(id.Name); o != nil && pkg.Scope().Lookup(id.Name) == nil {
-				pkg.Scope().Insert(o)
-			}
-		}
-		return true
-	})
-	info := exports.NewInfo()
-	var errs Errors
 	values := b.steps(f)
-	cfg := &types.Config{Importer: im, Context: im.Context, GoVersion: "go1.26", Error: func(err error) {
+	var errs Errors
+	b.types(im, im.Fset, f, func(err error) {
 		te, ok := err.(types.Error)
 		if !ok || tolerated(te, values) {
 			return
 		}
 		p := im.Fset.Position(te.Pos)
 		errs = append(errs, Error{p.Filename, p.Line, p.Column, te.Msg})
-	}}
-	_ = types.NewChecker(cfg, im.Fset, pkg, info).Files([]*ast.File{f}) // every error has gone to cfg.Error
+	})
 	if len(errs) > 0 {
 		return nil, errs
 	}
-	c.Package = &exports.Package{Types: pkg, Info: info, Files: []*ast.File{f}}
 	if in.Program {
 		b.programOrder(f)
 	}
 	b.errRule()
-	return c, nil
+	return b.cell, nil
+}
+
+// Draft type-checks what can be checked of a cell that is being written, and leaves out its Steps. fset receives the
+// positions.
+func Draft(im *exports.Importer, fset *token.FileSet, in Input) *Cell {
+	b := newBuilder(in)
+	f, _ := parser.ParseFile(fset, in.Name, b.source(), parser.SkipObjectResolution|parser.AllErrors) // f is what could be parsed
+	b.types(im, fset, f, func(error) {})
+	return b.cell
 }
 
 // tolerated are errors of a file that are none in a cell: unused variables, imports and labels, and top-level expressions.
@@ -153,6 +138,39 @@ type planned struct {
 	unit  cell.Unit
 	vars  bool
 	index int // of the var declaration, or of the statement in the function
+}
+
+func newBuilder(in Input) *builder {
+	b := &builder{in: in, cell: &Cell{Imports: map[string]string{}}, own: map[string]bool{}, importAt: map[string]string{}}
+	for _, u := range in.Units {
+		b.unit(u)
+	}
+	for _, u := range in.Redeclare {
+		b.decl(u)
+	}
+	for n := range b.own {
+		b.cell.Own = append(b.cell.Own, n)
+	}
+	sort.Strings(b.cell.Own)
+	return b
+}
+
+// types runs the type checker over the file.
+func (b *builder) types(im *exports.Importer, fset *token.FileSet, f *ast.File, report func(error)) {
+	pkg := types.NewPackage("main", "main")
+	// only the live objects that the cell names: its cost does not grow with the session's age
+	ast.Inspect(f, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok && !b.own[id.Name] && !b.imported[id.Name] {
+			if o := b.in.Live(id.Name); o != nil && pkg.Scope().Lookup(id.Name) == nil {
+				pkg.Scope().Insert(o)
+			}
+		}
+		return true
+	})
+	info := exports.NewInfo()
+	cfg := &types.Config{Importer: im, Context: im.Context, GoVersion: "go1.26", Error: report}
+	_ = types.NewChecker(cfg, fset, pkg, info).Files([]*ast.File{f}) // every error has gone to report
+	b.cell.Package = &exports.Package{Types: pkg, Info: info, Files: []*ast.File{f}}
 }
 
 func (b *builder) unit(u cell.Unit) {
@@ -267,10 +285,7 @@ func (b *builder) source() string {
 
 // packageNames lists the identifiers that stand before a dot.
 func (b *builder) packageNames(src string) []string {
-	f, err := parser.ParseFile(token.NewFileSet(), "", "package p\n"+src, parser.SkipObjectResolution)
-	if err != nil {
-		return nil
-	}
+	f, _ := parser.ParseFile(token.NewFileSet(), "", "package p\n"+src, parser.SkipObjectResolution) // what does not parse is reported later
 	seen := map[string]bool{}
 	var names []string
 	ast.Inspect(f, func(n ast.Node) bool {

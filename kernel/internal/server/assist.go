@@ -38,18 +38,24 @@ func (s *Server) assist(m *wire.Message) map[string]any {
 	s.assistMu.Lock()
 	defer s.assistMu.Unlock()
 	if m.Header.MsgType == "complete_request" {
-		matches, start, end := s.assistant.Complete(c.Code, c.CursorPos)
-		if matches == nil {
-			matches = []string{}
-		}
-		return map[string]any{"matches": matches, "cursor_start": start, "cursor_end": end, "metadata": map[string]any{}}
+		return completeReply(s.assistant.Complete(c.Code, c.CursorPos))
 	}
-	text, found := s.assistant.Inspect(c.Code, c.CursorPos)
 	data := map[string]any{}
+	d, found := s.assistant.Inspect(c.Code, c.CursorPos, nil)
 	if found {
-		data[mime.Text] = text
+		data[mime.Text], data[mime.Markdown] = d.Text, d.Markdown
 	}
 	return map[string]any{"found": found, "data": data, "metadata": map[string]any{}}
+}
+
+// completeReply says what can stand from start to end: the names alone, and with their kinds, as IPython's kernel does.
+func completeReply(cs []assist.Completion, start, end int) map[string]any {
+	matches, kinds := []string{}, []any{}
+	for _, c := range cs {
+		matches = append(matches, c.Text)
+		kinds = append(kinds, map[string]any{"start": start, "end": end, "text": c.Text, "type": c.Kind, "signature": c.Signature, "documentation": c.Doc})
+	}
+	return map[string]any{"matches": matches, "cursor_start": start, "cursor_end": end, "metadata": map[string]any{"_jupyter_types_experimental": kinds}}
 }
 
 func (s *Server) historyItems(c assistContent) []any {
