@@ -65,7 +65,7 @@ func (c *doctorCmd) Run() error {
 		}
 	}
 	start := time.Now()
-	k, err := client.Start(context.Background(), client.Options{Argv: s.Argv})
+	k, err := client.Start(context.Background(), client.Options{Argv: s.Argv, Env: []string{client.NoHistory}})
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func (c *demoCmd) Run() error {
 	stage("built and installed", start)
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
-	k, err := client.Start(ctx, client.Options{Argv: s.Argv, Dir: filepath.Dir(file)})
+	k, err := client.Start(ctx, client.Options{Argv: s.Argv, Dir: filepath.Dir(file), Env: []string{client.NoHistory}})
 	if err != nil {
 		return err
 	}

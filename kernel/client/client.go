@@ -52,6 +52,9 @@ type Options struct {
 	Env []string
 }
 
+// NoHistory, in Options.Env, keeps what is run out of the user's history.
+const NoHistory = "BAYESRM_HISTORY=off"
+
 // subscribeLimit is how long Start waits for the kernel to welcome the subscription to its outputs (JEP 65).
 const subscribeLimit = time.Second
 

@@ -100,6 +100,7 @@ var packages = map[string]Package{
 	"gobayes/bayesrm/train":              {gobayes_bayesrm_trainTable, gobayes_bayesrm_trainWrap},
 	"gobayes/bayesrm/world":              {gobayes_bayesrm_worldTable, gobayes_bayesrm_worldWrap},
 	"gobayes/kernel/display":             {gobayes_kernel_displayTable, gobayes_kernel_displayWrap},
+	"gobayes/kernel/prelude":             {gobayes_kernel_preludeTable, gobayes_kernel_preludeWrap},
 	"gonum.org/v1/gonum/blas":            {gonum_org_v1_gonum_blasTable, gonum_org_v1_gonum_blasWrap},
 	"gonum.org/v1/gonum/blas/blas64":     {gonum_org_v1_gonum_blas_blas64Table, gonum_org_v1_gonum_blas_blas64Wrap},
 	"gonum.org/v1/gonum/diff/fd":         {gonum_org_v1_gonum_diff_fdTable, gonum_org_v1_gonum_diff_fdWrap},

@@ -39,7 +39,7 @@ func (c *runCmd) Run() error {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	o := client.Options{Argv: append([]string{self, "kernel", "{connection_file}", "--"}, programArgs(c.Args)...)}
+	o := client.Options{Argv: append([]string{self, "kernel", "{connection_file}", "--"}, programArgs(c.Args)...), Env: []string{client.NoHistory}}
 	if !program { // a notebook runs in its own folder, as in Jupyter
 		o.Dir = filepath.Dir(c.File)
 	}

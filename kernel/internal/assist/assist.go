@@ -47,7 +47,7 @@ func (a *Assistant) draft(code string, end int) *draft {
 	if err != nil {
 		units = cell.Draft(draftName, code[:end]+mark+closers(code[:end]))
 	}
-	c := check.Draft(a.im, token.NewFileSet(), check.Input{Name: draftName, Func: "run_" + draftName, Units: units, Live: a.session.Lookup, Imports: a.session.ImportPath})
+	c := check.Draft(a.im, token.NewFileSet(), check.Input{Name: draftName, Func: "run_" + draftName, Units: units, Live: a.lookup, Imports: a.session.ImportPath})
 	d := &draft{Cell: c}
 	var path []ast.Node
 	ast.Inspect(c.Files[0], func(n ast.Node) bool {
@@ -183,6 +183,29 @@ func qualify(p *types.Package) string {
 	return p.Name()
 }
 
+// lookup returns what a name means in the next cell: the session's own or what is predeclared there; nil if nothing.
+func (a *Assistant) lookup(name string) types.Object {
+	if o := a.session.Lookup(name); o != nil {
+		return o
+	}
+	path, member := session.PreludePath, session.Prelude(name)
+	if name == "ctx" {
+		path, member = "context", "Context"
+	}
+	if member == "" {
+		return nil
+	}
+	p, err := a.im.Import(path)
+	if err != nil {
+		return nil
+	}
+	o := p.Scope().Lookup(member)
+	if f, ok := o.(*types.Func); ok {
+		return types.NewFunc(token.NoPos, p, name, f.Signature())
+	}
+	return types.NewVar(token.NoPos, types.NewPackage("main", "main"), name, o.Type())
+}
+
 // doc is the comment of what a package or the user declares: name is "Name" or "Type.Member", "" the package.
 func (a *Assistant) doc(pkg *types.Package, name string) string {
 	if pkg == nil {
@@ -190,6 +213,9 @@ func (a *Assistant) doc(pkg *types.Package, name string) string {
 	}
 	if pkg.Path() == "main" {
 		return a.session.Doc(name)
+	}
+	if pkg.Path() == session.PreludePath && session.Prelude(name) != "" {
+		name = session.Prelude(name)
 	}
 	if a.docs[pkg.Path()] == nil {
 		a.docs[pkg.Path()] = stdlib.Docs(pkg.Path())

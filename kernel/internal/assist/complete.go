@@ -264,8 +264,8 @@ func (a *Assistant) names(d *draft) (cs []candidate) {
 			}
 		}
 	}
-	for _, n := range a.session.Names() {
-		if o := a.session.Lookup(n); o != nil {
+	for _, n := range append(append(a.session.Names(), session.PreludeNames()...), "ctx") {
+		if o := a.lookup(n); o != nil {
 			add(o, inSession)
 		}
 	}

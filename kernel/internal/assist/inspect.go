@@ -37,12 +37,12 @@ func (a *Assistant) Inspect(code string, pos int, value func(name string) (strin
 
 // Describe describes what a dotted name means, as `help` shows it: a package, a name in it, a member of that, or a name of the
 // session.
-func (a *Assistant) Describe(name string, value func(name string) (string, bool)) (Description, bool) {
+func (a *Assistant) Describe(name string) (Description, bool) {
 	s, ok := a.subject(name, len(name))
 	if !ok {
 		return Description{}, false
 	}
-	return a.describe(s, value), true
+	return a.describe(s, nil), true
 }
 
 // callee returns the end of the name of the innermost function whose arguments are open at the end of code.

@@ -126,6 +126,9 @@ func (e *Engine) Load(imports []string, source string) (err error) {
 	return nil
 }
 
+// Global returns the variable that Load declared under that name; the zero Value if there is none.
+func (e *Engine) Global(name string) reflect.Value { return e.interp.Globals()[name] }
+
 func (e *Engine) eval(source string) error {
 	program, err := e.interp.Compile(source)
 	if err != nil || program == nil {

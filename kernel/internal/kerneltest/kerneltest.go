@@ -50,7 +50,7 @@ func Binary(t testing.TB) string {
 // Start starts a kernel that ends with the test. Its working directory is notebooks.
 func Start(t testing.TB) *client.Kernel {
 	t.Helper()
-	k, err := client.Start(context.Background(), client.Options{Argv: []string{Binary(t), "kernel", "{connection_file}"}, Dir: filepath.Join(Root(), "notebooks")})
+	k, err := client.Start(context.Background(), client.Options{Argv: []string{Binary(t), "kernel", "{connection_file}"}, Dir: filepath.Join(Root(), "notebooks"), Env: []string{client.NoHistory}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -257,8 +257,8 @@ func (e *fnEnv) ident(x *ast.Ident) string {
 	case *types.Builtin:
 		return o.Name()
 	case *types.Var:
-		if o == l.context {
-			return l.imp(rtPath) + ".Context()"
+		if g, ok := l.given[o]; ok {
+			return l.imp(g.path) + "." + g.expr
 		}
 		if o.Parent() == o.Pkg().Scope() {
 			if !l.isUser(o.Pkg()) {

@@ -45,9 +45,9 @@ type Lowerer struct {
 	indexed   map[*types.Package]bool
 	pkgInit   map[*types.Package]bool
 	sigMemo   map[string]bool
-	context   *types.Var // the predeclared ctx
-	n         int        // for unique names
-	undo      []func()   // takes back what the current cell added to the maps above
+	given     map[*types.Var]given
+	n         int      // for unique names
+	undo      []func() // takes back what the current cell added to the maps above
 
 	// the current cell
 	cell      int
@@ -71,12 +71,21 @@ func New(im *exports.Importer, bound func(path string) bool) *Lowerer {
 		im: im, bound: bound, cells: map[*types.Package]*exports.Package{}, imports: map[string]string{}, aliases: map[string]bool{},
 		typeNames: map[string]*typeInst{}, fnNames: map[string]string{}, tds: map[string]string{}, mts: map[string]string{}, helpers: map[string]bool{},
 		gnames: map[types.Object]string{}, funcDecl: map[types.Object]*ast.FuncDecl{}, indexed: map[*types.Package]bool{}, pkgInit: map[*types.Package]bool{},
-		sigMemo: map[string]bool{},
+		sigMemo: map[string]bool{}, given: map[*types.Var]given{},
 	}
 }
 
-// Context tells which object is the predeclared ctx.
-func (l *Lowerer) Context(v *types.Var) { l.context = v }
+// given says what a predeclared name stands for.
+type given struct{ path, expr string }
+
+// Predeclare makes the variable v stand for an expression over the package with the given path: rt's "Context()".
+func (l *Lowerer) Predeclare(v *types.Var, path, expr string) { l.given[v] = given{path, expr} }
+
+// Predeclared reports whether v stands for something that no cell has declared.
+func (l *Lowerer) Predeclared(v *types.Var) bool { return l.given[v].path != "" }
+
+// Name is the name under which a variable of the session is declared in the lowered code.
+func (l *Lowerer) Name(v *types.Var) string { return l.gnames[v] }
 
 // SameStorage makes the variable v live where the earlier variable old, of the same type, lives: functions and closures
 // that use old see what is assigned to v.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime/pprof"
 	"strconv"
 	"sync"
@@ -30,6 +31,24 @@ type Host interface {
 	Stdin(cell int) io.Reader
 	// Context is the cell's own: cancelled by an interrupt.
 	Context(cell int) context.Context
+	// Session is what the cells have declared.
+	Session() Session
+}
+
+// Session is what code may ask of the notebook that it runs in.
+type Session interface {
+	// Describe returns, as a MIME bundle, what is known of a dotted name.
+	Describe(name string) (data map[string]any, ok bool)
+	// Variables lists the variables, sorted by name.
+	Variables() []Variable
+	// Reset forgets every declaration.
+	Reset()
+}
+
+// Variable is a variable of the notebook.
+type Variable struct {
+	Name, Type string
+	Value      string // in a line, or how long it is
 }
 
 // Shown is one value of a last expression and the spelling of its static type.
@@ -76,15 +95,24 @@ func cellOf() int {
 	return current
 }
 
-// abandoned are the cells that were interrupted and whose code may not have noticed yet.
-var abandoned = map[int]bool{}
+// abandoned holds, for the cells that were interrupted and whose code may not have noticed yet, a closed channel; for cells that asked, an open
+// one.
+var abandoned = map[int]chan struct{}{}
 
-// Abandon marks a cell as interrupted: what its goroutines still try to print or show ends them instead.
-func Abandon(cell int) {
+// abandonment is closed when the cell is interrupted.
+func abandonment(cell int) chan struct{} {
 	mu.Lock()
 	defer mu.Unlock()
-	abandoned[cell] = true
+	c := abandoned[cell]
+	if c == nil {
+		c = make(chan struct{})
+		abandoned[cell] = c
+	}
+	return c
 }
+
+// Abandon marks a cell as interrupted: what its goroutines still try to print or show ends them instead. It is called once.
+func Abandon(cell int) { close(abandonment(cell)) }
 
 // Interrupted is what code of an abandoned cell panics with.
 type Interrupted struct{}
@@ -95,20 +123,23 @@ func (Interrupted) Error() string { return "interrupted" }
 func Sleep(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
+	_, cell, _ := HostOf()
 	select {
 	case <-t.C:
-	case <-Context().Done():
-		if _, c, _ := HostOf(); isAbandoned(c) {
-			panic(Interrupted{})
-		}
-		<-t.C
+	case <-abandonment(cell):
+		panic(Interrupted{})
 	}
 }
 
 func isAbandoned(cell int) bool {
 	mu.RLock()
 	defer mu.RUnlock()
-	return abandoned[cell]
+	select {
+	case <-abandoned[cell]: // a nil channel for most: never
+		return true
+	default:
+		return false
+	}
 }
 
 // Begin ties the calling goroutine, and those that it will start, to a cell.
@@ -201,6 +232,26 @@ func (s stream) Write(p []byte) (int, error) {
 		panic(Interrupted{})
 	}
 	h.Write(c, string(s), p)
+	return len(p), nil
+}
+
+// StreamsOf returns the standard streams of the calling goroutine's cell, for goroutines that no cell has started.
+func StreamsOf() (stdout, stderr io.Writer) {
+	h, c, ok := HostOf()
+	if !ok {
+		return os.Stdout, os.Stderr
+	}
+	return cellStream{h, c, "stdout"}, cellStream{h, c, "stderr"}
+}
+
+type cellStream struct {
+	host   Host
+	cell   int
+	stream string
+}
+
+func (s cellStream) Write(p []byte) (int, error) {
+	s.host.Write(s.cell, s.stream, p)
 	return len(p), nil
 }
 

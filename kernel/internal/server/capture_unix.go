@@ -11,7 +11,7 @@ import (
 // redirect makes old's descriptor refer to w, so that compiled code below package os is caught as well.
 func redirect(old, w *os.File) (restore func(), err error) {
 	fd := int(old.Fd())
-	saved, err := unix.Dup(fd)
+	saved, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) // not for the commands that cells start
 	if err != nil {
 		return nil, err
 	}

@@ -86,7 +86,9 @@ func (s *Server) execute() {
 	for {
 		r := s.queue.pop()
 		failed := false
+		s.running.Lock()
 		s.during(r.m, func() { failed = s.cell(r) })
+		s.running.Unlock()
 		if !failed {
 			continue
 		}
@@ -114,7 +116,7 @@ func (s *Server) cell(r request) (abort bool) {
 		s.publish(r.m.RawHeader, "execute_input", map[string]any{"code": c.Code, "execution_count": s.count})
 	}
 	run := &cellRun{parent: r.m.RawHeader, id: r.id, identities: r.m.Identities, silent: c.Silent, stdin: c.AllowStdin, count: s.count}
-	rep := s.run(run, c.Code)
+	rep := s.run(context.Background(), run, c.Code)
 	content := map[string]any{"execution_count": s.count}
 	if rep == nil {
 		content["user_expressions"] = s.expressions(run, c.UserExpressions)
@@ -148,14 +150,14 @@ type cellRun struct {
 	capture    func([]rt.Shown) // takes the shown value, for user expressions
 }
 
-// run checks and runs code; nil means success.
-func (s *Server) run(c *cellRun, code string) *session.Report {
+// run checks and runs code under a context; nil means success. s.running is held.
+func (s *Server) run(ctx context.Context, c *cellRun, code string) *session.Report {
 	if strings.TrimSpace(code) == "" {
 		return nil
 	}
 	s.serial++
 	n := s.serial
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c.ctx = s.withProgress(ctx, n)
 	s.current.set(cancel)
@@ -175,15 +177,23 @@ func (s *Server) run(c *cellRun, code string) *session.Report {
 	return &rep
 }
 
+// evaluate runs code in silence, as a cell of its own that takes its streams from c, and returns what it shows. Afterwards the cell before
+// it is the current one again.
+func (s *Server) evaluate(ctx context.Context, c *cellRun, code string) (shown []rt.Shown, rep *session.Report) {
+	defer rt.Start(rt.Current())
+	c.silent = true
+	c.capture = func(vs []rt.Shown) { shown = vs }
+	rep = s.run(ctx, c, code)
+	return shown, rep
+}
+
 // expressions evaluates the user_expressions of a request after its cell has succeeded.
 func (s *Server) expressions(c *cellRun, exprs map[string]string) map[string]any {
 	out := map[string]any{}
 	for name, code := range exprs {
 		sub := *c
-		sub.silent = true
-		var shown []rt.Shown
-		sub.capture = func(vs []rt.Shown) { shown = vs }
-		if rep := s.run(&sub, code); rep != nil {
+		shown, rep := s.evaluate(context.Background(), &sub, code)
+		if rep != nil {
 			out[name] = map[string]any{"status": "error", "ename": rep.Name, "evalue": rep.Value, "traceback": rep.Traceback}
 			continue
 		}

@@ -180,6 +180,21 @@ func (h *host) Context(cell int) context.Context {
 	return context.Background()
 }
 
+func (h *host) Session() rt.Session { return &notebookSession{h.s} }
+
+// notebookSession is what the running cell may ask of the session.
+type notebookSession struct{ s *Server }
+
+func (n *notebookSession) Describe(name string) (map[string]any, bool) {
+	n.s.assistMu.Lock()
+	defer n.s.assistMu.Unlock()
+	d, ok := n.s.assistant.Describe(name)
+	return map[string]any{mime.Text: d.Text, mime.Markdown: d.Markdown}, ok
+}
+
+func (n *notebookSession) Variables() []rt.Variable { return n.s.session.Variables() }
+func (n *notebookSession) Reset()                   { n.s.session.Reset() }
+
 // input asks the front end for lines.
 type input struct {
 	s      *Server

@@ -36,14 +36,15 @@ type Server struct {
 	session *session.Session
 	out     *outputs
 	input   *input
-	history assist.History
+	history *assist.History
 
 	assistMu  sync.Mutex
 	assistant *assist.Assistant
 
 	queue   queue
-	count   int // execution count; belongs to the executor
-	serial  int // of cells, silent ones included
+	running sync.Mutex // held while code of the session runs
+	count   int        // execution count; belongs to the executor
+	serial  int        // of cells, silent ones included
 	current running
 
 	dropped  atomic.Int64 // messages that were unsigned or malformed
@@ -55,7 +56,7 @@ type Server struct {
 // are what os.Args holds in cells.
 // An error says which port could not be bound.
 func Serve(ctx context.Context, conn wire.Connection, version string, args []string) error {
-	s := &Server{conn: conn, version: version, codec: wire.NewCodec(conn.Key), stopping: make(chan struct{}), ready: make(chan struct{})}
+	s := &Server{conn: conn, version: version, history: assist.NewHistory(assist.HistoryDir()), codec: wire.NewCodec(conn.Key), stopping: make(chan struct{}), ready: make(chan struct{})}
 	s.out = newOutputs(s)
 	s.input = newInput(s)
 	s.queue.cond = sync.NewCond(&s.queue.mu)

@@ -24,6 +24,7 @@ type Session struct {
 	im     *exports.Importer
 	low    *lower.Lowerer
 	engine *engine.Engine
+	given  map[string]*types.Var // the predeclared names that a cell has used
 
 	mu      sync.Mutex // guards what follows against readers
 	live    map[string]types.Object
@@ -45,7 +46,7 @@ type declared struct {
 func New(args []string) *Session {
 	im := exports.New(token.NewFileSet())
 	return &Session{
-		im: im, low: lower.New(im, engine.Bound), engine: engine.New(args),
+		im: im, low: lower.New(im, engine.Bound), engine: engine.New(args), given: map[string]*types.Var{},
 		live: map[string]types.Object{}, imports: map[string]string{}, decls: map[string]*declared{}, texts: map[string]string{}, labels: map[int]string{},
 	}
 }
@@ -162,26 +163,7 @@ func (d *draft) lookup(name string) types.Object {
 	if o, ok := d.s.live[name]; ok {
 		return o
 	}
-	if name == "ctx" {
-		return d.s.context()
-	}
-	return nil
-}
-
-// context makes the predeclared ctx, when a cell first names it.
-func (s *Session) context() types.Object {
-	p, err := s.im.Import("context")
-	if err != nil {
-		return nil
-	}
-	pkg := types.NewPackage("main", "main")
-	v := types.NewVar(token.NoPos, pkg, "ctx", p.Scope().Lookup("Context").Type())
-	pkg.Scope().Insert(v)
-	s.low.Context(v)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.live["ctx"] = v
-	return v
+	return d.s.predeclared(name)
 }
 
 func (d *draft) importPath(name string) (string, bool) {
@@ -239,7 +221,7 @@ func (d *draft) part(n int, name, fn string, units []cell.Unit, last bool) (run 
 	scope := c.Types.Scope()
 	for _, n := range c.Own {
 		v, isVar := scope.Lookup(n).(*types.Var)
-		if old, ok := d.lookup(n).(*types.Var); isVar && ok && old != d.s.live["ctx"] && types.Identical(old.Type(), v.Type()) {
+		if old, ok := d.lookup(n).(*types.Var); isVar && ok && !d.s.low.Predeclared(old) && types.Identical(old.Type(), v.Type()) {
 			d.s.low.SameStorage(v, old)
 		}
 	}
@@ -336,7 +318,7 @@ func (d *draft) record(c *check.Cell, own, again map[string]*declared) {
 	for _, n := range c.Own {
 		o := scope.Lookup(n)
 		if v, ok := o.(*types.Var); ok {
-			if old, ok := d.lookup(n).(*types.Var); ok && old != d.s.live["ctx"] && types.Identical(old.Type(), v.Type()) {
+			if old, ok := d.lookup(n).(*types.Var); ok && !d.s.low.Predeclared(old) && types.Identical(old.Type(), v.Type()) {
 				continue // it lives in the old variable
 			}
 		}
