@@ -29,6 +29,8 @@ type Input struct {
 	Redeclare []cell.Unit
 	// Live returns the session's object of that name, or nil.
 	Live func(name string) types.Object
+	// Names lists what a cell may name without declaring it: what Live and Imports know. It is asked when a name is undefined.
+	Names func() []string
 	// Imports returns the import path behind a package name: the session's own imports, then the automatic ones.
 	Imports func(name string) (path string, ok bool)
 }
@@ -61,6 +63,7 @@ type Error struct {
 	Cell         string
 	Line, Column int // column in bytes, from 1
 	Msg          string
+	Hint         string // what the user may have meant; often empty
 }
 
 func (e Error) Error() string { return fmt.Sprintf("%s:%d:%d: %s", e.Cell, e.Line, e.Column, e.Msg) }
@@ -84,15 +87,21 @@ func Check(im *exports.Importer, in Input) (*Cell, error) {
 	}
 	values := b.steps(f)
 	var errs Errors
+	var at []token.Pos
 	b.types(im, im.Fset, f, func(err error) {
 		te, ok := err.(types.Error)
 		if !ok || tolerated(te, values) {
 			return
 		}
 		p := im.Fset.Position(te.Pos)
-		errs = append(errs, Error{p.Filename, p.Line, p.Column, te.Msg})
+		errs = append(errs, Error{Cell: p.Filename, Line: p.Line, Column: p.Column, Msg: te.Msg})
+		at = append(at, te.Pos)
 	})
 	if len(errs) > 0 {
+		h := &hints{b, f}
+		for i := range errs {
+			errs[i].Hint = h.of(errs[i].Msg, at[i])
+		}
 		return nil, errs
 	}
 	if in.Program {

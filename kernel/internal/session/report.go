@@ -92,6 +92,9 @@ func (s *Session) compileReport(es check.Errors) Report {
 			shown, mark := pointAt(src, e.Column)
 			text += "\n    " + shown + "\n    " + mark
 		}
+		if e.Hint != "" {
+			text += "\n    " + e.Hint
+		}
 		r.Traceback = append(r.Traceback, text)
 	}
 	return r

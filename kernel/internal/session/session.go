@@ -166,6 +166,17 @@ func (d *draft) lookup(name string) types.Object {
 	return d.s.predeclared(name)
 }
 
+// names lists what the next part may name.
+func (d *draft) names() []string {
+	ns := append(append(d.s.Names(), PackageNames()...), PreludeNames()...)
+	for n, o := range d.live {
+		if o != nil {
+			ns = append(ns, n)
+		}
+	}
+	return ns
+}
+
 func (d *draft) importPath(name string) (string, bool) {
 	for _, m := range []map[string]string{d.imports, d.s.imports, packages} {
 		if p, ok := m[name]; ok {
@@ -207,7 +218,7 @@ func (d *draft) part(n int, name, fn string, units []cell.Unit, last bool) (run 
 	var c *check.Cell
 	for {
 		c, err = check.Check(d.s.im, check.Input{
-			Name: name, Func: fn, Units: units, Redeclare: unitsOf(again), Program: d.program, Last: last, Live: d.lookup, Imports: d.importPath,
+			Name: name, Func: fn, Units: units, Redeclare: unitsOf(again), Program: d.program, Last: last, Live: d.lookup, Names: d.names, Imports: d.importPath,
 		})
 		if err != nil {
 			return "", err

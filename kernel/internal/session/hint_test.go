@@ -1,0 +1,53 @@
+package session
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestHints: what a compile error suggests.
+func TestHints(t *testing.T) {
+	s := New(nil)
+	n := 0
+	prepare := func(code string) string {
+		n++
+		_, err := s.Prepare(n, code)
+		if err == nil {
+			return ""
+		}
+		return strings.Join(s.Report(err).Traceback, "\n")
+	}
+	if e := prepare("type Point struct{ Left, Top float64 }\nfunc (Point) Norm() float64 { return 0 }\nvar p Point\nwidth, count := 1.5, 2\nfunc half(x float64) float64 { return x / 2 }\nfunc at(p *Point) {}"); e != "" {
+		t.Fatal(e)
+	}
+	for _, tt := range []struct{ name, code, want string }{
+		{"misspelt package", "strngs.ToUpper(\"a\")", "did you mean strings?"},
+		{"misspelt variable", "widht + 1", "did you mean width?"},
+		{"another case", "Width + 1", "did you mean width?"},
+		{"of the cell itself", "height := 3\nfmt.Println(heigth)", "did you mean height?"},
+		{"a local", "func f(texts []string) { fmt.Println(text) }", "did you mean texts?"},
+		{"a type", "var q Piont", "did you mean Point?"},
+		{"keyword of another language", "var q strin", "did you mean string?"},
+		{"member of a package", "fmt.Prntln(\"a\")", "did you mean fmt.Println?"},
+		{"of the prelude", "hlep()", "did you mean help?"},
+		{"field", "p.Lfet", "did you mean Left?"},
+		{"method", "p.norm()", "did you mean Norm?"},
+		{"field in a literal", "Point{Tpo: 1}", "did you mean Top?"},
+		{"field of ours", "&reward.Options{rank: 1}", "did you mean Rank?"},
+		{"no such package", "numpy.Array()", "no package is called numpy here"},
+		{"number types", "half(count)", "convert it: float64(count)"},
+		{"mixed numbers", "width * count", "convert one of the two: float64(…) or int(…)"},
+		{"address", "at(p)", "take its address: &p"},
+		{"results", "x := strconv.Atoi(\"1\")", "name every result"},
+		{"nothing near", "quetzalcoatl", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := prepare(tt.code)
+			lines := strings.Split(got, "\n")
+			last := strings.TrimSpace(lines[len(lines)-1])
+			if tt.want == "" && !strings.HasSuffix(last, "^"+plain) || !strings.Contains(got, tt.want) {
+				t.Errorf("%s\nwant %q", got, tt.want)
+			}
+		})
+	}
+}
