@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"gobayes/kernel/internal/mime"
 	"gobayes/kernel/internal/wire"
 	"gobayes/kernel/internal/zmtp"
 	"gobayes/kernel/notebook"
@@ -383,6 +384,7 @@ func (r *run) take(m *wire.Message) (notebook.Output, bool) {
 	if c.Data != nil {
 		o.Data = map[string]any{}
 	}
+	delete(c.Data, mime.Widget) // the models are not kept: what stands beside the view is
 	for typ, raw := range c.Data {
 		var s string
 		if json.Unmarshal(raw, &s) == nil {

@@ -101,6 +101,7 @@ var packages = map[string]Package{
 	"gobayes/bayesrm/world":              {gobayes_bayesrm_worldTable, gobayes_bayesrm_worldWrap},
 	"gobayes/kernel/display":             {gobayes_kernel_displayTable, gobayes_kernel_displayWrap},
 	"gobayes/kernel/prelude":             {gobayes_kernel_preludeTable, gobayes_kernel_preludeWrap},
+	"gobayes/kernel/widgets":             {gobayes_kernel_widgetsTable, gobayes_kernel_widgetsWrap},
 	"gonum.org/v1/gonum/blas":            {gonum_org_v1_gonum_blasTable, gonum_org_v1_gonum_blasWrap},
 	"gonum.org/v1/gonum/blas/blas64":     {gonum_org_v1_gonum_blas_blas64Table, gonum_org_v1_gonum_blas_blas64Wrap},
 	"gonum.org/v1/gonum/diff/fd":         {gonum_org_v1_gonum_diff_fdTable, gonum_org_v1_gonum_diff_fdWrap},

@@ -14,7 +14,7 @@ var (
 		"gonum.org/v1/plot/plotter", "gonum.org/v1/plot/plotutil", "gonum.org/v1/plot/text", "gonum.org/v1/plot/vg", "gonum.org/v1/plot/vg/draw",
 		"gonum.org/v1/plot/vg/vgimg", "gonum.org/v1/plot/vg/vgsvg",
 	}
-	ours = []string{"gobayes/bayesrm/...", "gobayes/kernel/display", "gobayes/kernel/prelude"}
+	ours = []string{"gobayes/bayesrm/...", "gobayes/kernel/display", "gobayes/kernel/prelude", "gobayes/kernel/widgets"}
 )
 
 // fromSource are the generic packages of std: the interpreter has no generics, so their source is lowered like the user's.

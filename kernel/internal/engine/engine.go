@@ -188,6 +188,19 @@ func watchStack(ended, deep chan struct{}) {
 
 // Run calls a function of the given cell that Load declared. It returns ctx's error when ctx ends first, and a *Panic.
 func (e *Engine) Run(ctx context.Context, cell int, fn string) error {
+	return e.run(ctx, cell, func() error { return e.eval(fn + "()") })
+}
+
+// Call runs compiled code that calls functions of cells, as the given cell. Its errors are those of Run.
+func (e *Engine) Call(ctx context.Context, cell int, f func()) error {
+	return e.run(ctx, cell, func() error {
+		rt.Begin(cell)
+		f()
+		return nil
+	})
+}
+
+func (e *Engine) run(ctx context.Context, cell int, code func() error) error {
 	e.settle()
 	if err := ctx.Err(); err != nil {
 		return err
@@ -203,7 +216,7 @@ func (e *Engine) Run(ctx context.Context, cell int, fn string) error {
 				err = interp.Panic{Value: r}
 			}
 		}()
-		err = e.eval(fn + "()")
+		err = code()
 	}()
 	deep := make(chan struct{})
 	watch := time.AfterFunc(stackLook, func() { watchStack(ended, deep) })

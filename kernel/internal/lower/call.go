@@ -181,6 +181,9 @@ func (e *fnEnv) args(x *ast.CallExpr, sig *types.Signature) []string {
 				s = h + "(" + s + ")"
 			}
 		}
+		if sig, ok := under(e.typeOf(a)).(*types.Signature); ok && i == 0 && interact(e.info, x.Fun) {
+			s = e.withNames(s, sig)
+		}
 		if errf && i > 0 && x.Ellipsis == 0 {
 			s = e.l.imp(rtPath) + ".ErrArg(" + s + ")"
 		}
@@ -190,6 +193,21 @@ func (e *fnEnv) args(x *ast.CallExpr, sig *types.Signature) []string {
 		args[len(args)-1] += "..."
 	}
 	return args
+}
+
+// interact reports whether f is widgets.Interact, which labels controls by the names of a function's parameters.
+func interact(info *types.Info, f ast.Expr) bool {
+	o := calleeObj(info, f)
+	return o != nil && o.Pkg() != nil && o.Pkg().Path() == "gobayes/kernel/widgets" && o.Name() == "Interact"
+}
+
+// withNames hands a function over with the names of its parameters.
+func (e *fnEnv) withNames(f string, sig *types.Signature) string {
+	args := []string{f}
+	for i := range sig.Params().Len() {
+		args = append(args, strconv.Quote(sig.Params().At(i).Name()))
+	}
+	return e.l.imp(rtPath) + ".WithNames(" + strings.Join(args, ", ") + ")"
 }
 
 func calleeObj(info *types.Info, f ast.Expr) types.Object {

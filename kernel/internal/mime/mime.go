@@ -31,6 +31,7 @@ const (
 	JSON     = "application/json"
 	CSV      = "text/csv"
 	VegaLite = "application/vnd.vegalite.v5+json"
+	Widget   = "application/vnd.jupyter.widget-view+json"
 )
 
 // Bundler is implemented by values that know their own MIME bundle. Interpreted types may implement it too.

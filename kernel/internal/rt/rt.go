@@ -33,6 +33,8 @@ type Host interface {
 	Context(cell int) context.Context
 	// Session is what the cells have declared.
 	Session() Session
+	// Comms talks with the front end about objects that both sides hold.
+	Comms() Comms
 }
 
 // Session is what code may ask of the notebook that it runs in.
@@ -153,6 +155,17 @@ func Begin(cell int) {
 	}
 	pprof.SetGoroutineLabels(ctx)
 	cells[label()] = cell
+}
+
+// Nested runs f as the cell inner, a part of the cell outer: an interrupt of outer ends it.
+func Nested(outer, inner int, f func()) {
+	stop := abandonment(outer)
+	mu.Lock()
+	abandoned[inner] = stop
+	mu.Unlock()
+	Begin(inner)
+	defer Begin(outer)
+	f()
 }
 
 // Start makes cell the current one: the cell of goroutines that are not known.

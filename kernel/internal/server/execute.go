@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -13,9 +14,11 @@ import (
 	"gobayes/kernel/internal/wire"
 )
 
+// request is a cell to be run, or a call of the user's code by a widget.
 type request struct {
-	m  *wire.Message
-	id string
+	m    *wire.Message
+	id   string
+	call func()
 }
 
 // queue holds the cells that wait.
@@ -32,6 +35,18 @@ func (q *queue) push(r request) {
 	q.cond.Signal()
 }
 
+// pushCall puts a call before the cells that wait.
+func (q *queue) pushCall(f func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := 0
+	for i < len(q.items) && q.items[i].call != nil {
+		i++
+	}
+	q.items = slices.Insert(q.items, i, request{call: f})
+	q.cond.Signal()
+}
+
 func (q *queue) pop() request {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -43,13 +58,20 @@ func (q *queue) pop() request {
 	return r
 }
 
-// drain takes everything that waits.
-func (q *queue) drain() []request {
+// drain takes every cell that waits.
+func (q *queue) drain() (cells []request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	rs := q.items
-	q.items = nil
-	return rs
+	var calls []request
+	for _, r := range q.items {
+		if r.call != nil {
+			calls = append(calls, r)
+		} else {
+			cells = append(cells, r)
+		}
+	}
+	q.items = calls
+	return cells
 }
 
 // running is the cell that runs now.
@@ -87,7 +109,11 @@ func (s *Server) execute() {
 		r := s.queue.pop()
 		failed := false
 		s.running.Lock()
-		s.during(r.m, func() { failed = s.cell(r) })
+		if r.call != nil {
+			s.during(&wire.Message{}, r.call)
+		} else {
+			s.during(r.m, func() { failed = s.cell(r) })
+		}
 		s.running.Unlock()
 		if !failed {
 			continue
@@ -126,7 +152,7 @@ func (s *Server) cell(r request) (abort bool) {
 		return false
 	}
 	s.out.flush()
-	e := map[string]any{"ename": rep.Name, "evalue": rep.Value, "traceback": rep.Traceback}
+	e := errorContent(*rep)
 	if !c.Silent {
 		s.publish(r.m.RawHeader, "error", e)
 	}
@@ -148,6 +174,7 @@ type cellRun struct {
 	count      int
 	ctx        context.Context
 	capture    func([]rt.Shown) // takes the shown value, for user expressions
+	sink       rt.Sink          // takes the outputs, for widgets
 }
 
 // run checks and runs code under a context; nil means success. s.running is held.
@@ -155,26 +182,34 @@ func (s *Server) run(ctx context.Context, c *cellRun, code string) *session.Repo
 	if strings.TrimSpace(code) == "" {
 		return nil
 	}
-	s.serial++
-	n := s.serial
+	err := s.within(ctx, c, func(ctx context.Context, n int) error {
+		s.session.SetLabel(n, fmt.Sprintf("cell %d", c.count))
+		ready, err := s.session.Prepare(n, code)
+		if err != nil {
+			return err
+		}
+		return s.session.Run(ctx, ready)
+	})
+	if err == nil {
+		return nil
+	}
+	rep := s.session.Report(err)
+	return &rep
+}
+
+// within runs f, code of the session, as the cell with the next number; c takes what it puts out. s.running is held.
+func (s *Server) within(ctx context.Context, c *cellRun, f func(ctx context.Context, n int) error) error {
+	n := int(s.serial.Add(1))
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c.ctx = s.withProgress(ctx, n)
 	s.current.set(cancel)
 	defer s.current.set(nil)
 	s.out.begin(n, c)
-	s.session.SetLabel(n, fmt.Sprintf("cell %d", c.count))
 	rt.Start(n)
-	ready, err := s.session.Prepare(n, code)
-	if err == nil {
-		err = s.session.Run(ctx, ready)
-	}
+	err := f(ctx, n)
 	s.out.sync()
-	if err == nil {
-		return nil
-	}
-	rep := s.session.Report(err)
-	return &rep
+	return err
 }
 
 // evaluate runs code in silence, as a cell of its own that takes its streams from c, and returns what it shows. Afterwards the cell before

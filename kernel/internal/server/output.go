@@ -22,9 +22,10 @@ const (
 // outputs gathers what cells print and sends it, in order, under the cell that printed it.
 type outputs struct {
 	s        *Server
-	mu       sync.Mutex
+	cellsMu  sync.RWMutex
 	cells    map[int]*cellRun
-	cell     int // of the pending text
+	mu       sync.Mutex // guards what follows; a sink that is called under it may ask for cells
+	cell     int        // of the pending text
 	stream   string
 	text     []byte
 	timer    *time.Timer
@@ -38,14 +39,14 @@ func newOutputs(s *Server) *outputs {
 
 // begin makes n a cell that can print.
 func (o *outputs) begin(n int, c *cellRun) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.cellsMu.Lock()
+	defer o.cellsMu.Unlock()
 	o.cells[n] = c
 }
 
 func (o *outputs) cellOf(n int) *cellRun {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.cellsMu.RLock()
+	defer o.cellsMu.RUnlock()
 	return o.cells[n]
 }
 
@@ -98,18 +99,25 @@ func (o *outputs) send(all bool) {
 	if n == 0 {
 		return
 	}
-	if c := o.cells[o.cell]; c != nil && !c.silent {
-		o.s.publish(c.parent, "stream", map[string]any{"name": o.stream, "text": string(o.text[:n])})
-	}
+	o.emit(o.cell, "stream", map[string]any{"name": o.stream, "text": string(o.text[:n])})
 	o.text = append(o.text[:0], o.text[n:]...)
 }
 
 // message sends any other output of a cell, after the text before it.
-func (o *outputs) message(cell int, msgType string, content any) {
+func (o *outputs) message(cell int, msgType string, content map[string]any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.send(true)
-	if c := o.cells[cell]; c != nil && !c.silent {
+	o.emit(cell, msgType, content)
+}
+
+// emit gives a message to whoever takes the outputs of a cell. o.mu is held.
+func (o *outputs) emit(cell int, msgType string, content map[string]any) {
+	switch c := o.cellOf(cell); {
+	case c == nil || c.silent:
+	case c.sink != nil:
+		c.sink(msgType, content)
+	default:
 		o.s.publish(c.parent, msgType, content)
 	}
 }
@@ -179,6 +187,8 @@ func (h *host) Context(cell int) context.Context {
 	}
 	return context.Background()
 }
+
+func (h *host) Comms() rt.Comms { return h.s.comms }
 
 func (h *host) Session() rt.Session { return &notebookSession{h.s} }
 

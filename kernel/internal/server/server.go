@@ -36,15 +36,16 @@ type Server struct {
 	session *session.Session
 	out     *outputs
 	input   *input
+	comms   *comms
 	history *assist.History
 
 	assistMu  sync.Mutex
 	assistant *assist.Assistant
 
 	queue   queue
-	running sync.Mutex // held while code of the session runs
-	count   int        // execution count; belongs to the executor
-	serial  int        // of cells, silent ones included
+	running sync.Mutex   // held while code of the session runs
+	count   int          // execution count; belongs to the executor
+	serial  atomic.Int64 // of cells, silent ones and callbacks included
 	current running
 
 	dropped  atomic.Int64 // messages that were unsigned or malformed
@@ -59,6 +60,7 @@ func Serve(ctx context.Context, conn wire.Connection, version string, args []str
 	s := &Server{conn: conn, version: version, history: assist.NewHistory(assist.HistoryDir()), codec: wire.NewCodec(conn.Key), stopping: make(chan struct{}), ready: make(chan struct{})}
 	s.out = newOutputs(s)
 	s.input = newInput(s)
+	s.comms = &comms{s: s, open: map[string]*rt.Comm{}}
 	s.queue.cond = sync.NewCond(&s.queue.mu)
 	if err := s.bind(); err != nil {
 		s.close()
@@ -201,7 +203,7 @@ func (s *Server) onControl(m *wire.Message, id string) {
 // onShell puts cells into the queue and answers everything else at once, also while a cell runs.
 func (s *Server) onShell(m *wire.Message, id string) {
 	if m.Header.MsgType == "execute_request" {
-		s.queue.push(request{m, id})
+		s.queue.push(request{m: m, id: id})
 		return
 	}
 	s.during(m, func() { s.answer(m, id) })
@@ -218,14 +220,9 @@ func (s *Server) answer(m *wire.Message, id string) {
 	case "is_complete_request", "complete_request", "inspect_request", "history_request":
 		reply(s.assist(m))
 	case "comm_info_request":
-		reply(map[string]any{"comms": map[string]any{}})
-	case "comm_open":
-		var c struct {
-			ID string `json:"comm_id"`
-		}
-		if json.Unmarshal(m.Content, &c) == nil {
-			s.publish(m.RawHeader, "comm_close", map[string]any{"comm_id": c.ID, "data": map[string]any{}})
-		}
+		reply(s.comms.info(m))
+	case "comm_open", "comm_msg", "comm_close":
+		s.comms.receive(m)
 	}
 }
 

@@ -96,6 +96,11 @@ func (s *Session) Run(ctx context.Context, r *Ready) error {
 	return nil
 }
 
+// Call runs compiled code that calls functions of cells, as a cell of its own. Its errors are those of Run.
+func (s *Session) Call(ctx context.Context, cell int, f func()) error {
+	return s.engine.Call(ctx, cell, f)
+}
+
 // Label is the name of a cell that users see.
 func (s *Session) Label(name string) string {
 	s.mu.Lock()

@@ -37,6 +37,7 @@ func (h *host) Clear(int, bool)             {}
 func (h *host) GoroutinePanic(_ int, v any) { h.mu.Lock(); defer h.mu.Unlock(); h.panic = v }
 func (h *host) Stdin(int) io.Reader         { return strings.NewReader("") }
 func (h *host) Session() rt.Session         { return nil }
+func (h *host) Comms() rt.Comms             { return nil }
 func (h *host) Context(int) context.Context { h.mu.Lock(); defer h.mu.Unlock(); return h.ctx }
 
 // cells counts the cells of all tests: their code speaks to package rt, which knows cells by number alone.
