@@ -37,6 +37,7 @@ type Line struct {
 type Figure struct {
 	Width, Height vg.Length
 	text, csv     string
+	vega          map[string]any
 	draw          func(draw.Canvas)
 }
 
@@ -46,13 +47,13 @@ func (f *Figure) String() string { return f.text }
 // CSV is the figure's numbers as a table.
 func (f *Figure) CSV() string { return f.csv }
 
-// MIMEBundle is the figure as SVG, PNG, text and CSV.
+// MIMEBundle is the figure as SVG, PNG, text and CSV, and as a Vega-Lite v5 chart that shows the numbers under the pointer.
 func (f *Figure) MIMEBundle() map[string]any {
 	svg, png, err := Render(f.Width, f.Height, f.draw)
 	if err != nil {
 		return map[string]any{"text/plain": err.Error()}
 	}
-	return map[string]any{"image/svg+xml": svg, "image/png": base64.StdEncoding.EncodeToString(png), "text/plain": f.text, "text/csv": f.csv}
+	return map[string]any{"image/svg+xml": svg, "image/png": base64.StdEncoding.EncodeToString(png), "text/plain": f.text, "text/csv": f.csv, "application/vnd.vegalite.v5+json": f.vega}
 }
 
 // dpi of PNG pictures: twice that of a screen.
@@ -163,6 +164,11 @@ func Panels(panels ...Panel) *Figure {
 		}
 	}
 	f.text, f.csv = text.String(), csv.String()
+	var names []string
+	for _, l := range labels {
+		names = append(names, l.Label)
+	}
+	f.vega = vega(panels, names)
 	perRow := 2 * len(panels)
 	f.draw = func(c draw.Canvas) {
 		legend := vg.Length(24 + 14*((len(labels)+perRow-1)/perRow))

@@ -3,6 +3,7 @@ package figures
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"image/png"
 	"math"
 	"strings"
@@ -67,6 +68,15 @@ func TestPanels(t *testing.T) {
 	}
 	if lines := strings.Split(strings.TrimSpace(f.CSV()), "\n"); len(lines) != 7 || lines[3] != `"a","one",3,-9,-7,1` || lines[6] != `"b","one",10,2,1,3` {
 		t.Errorf("CSV %s", f.CSV())
+	}
+	spec, err := json.Marshal(b["application/vnd.vegalite.v5+json"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for part, n := range map[string]int{`"label":"one"`: 4, `"x":3,"y":-9`: 1, `"hi":1,"label":"one","lo":-7`: 1, `"type":"log"`: 3, `"type":"area"`: 2, `"domainMin":-1`: 4, `"range":["#000000","#0072b2"]`: 7, "NaN": 0} {
+		if got := strings.Count(string(spec), part); got != n {
+			t.Errorf("the chart has %d times %s, want %d\n%s", got, part, n, spec)
+		}
 	}
 	if !strings.Contains(f.String(), "b (y over x)\n  one ") {
 		t.Errorf("text %s", f)

@@ -390,3 +390,22 @@ func (l *Posterior) Sample(rng *rand.Rand) []float64 {
 	}
 	return x
 }
+
+// Spectrum returns the eigenvalues of the curvature H, largest first; those beyond the number of pairs are zero and left out when the
+// exact matrix was taken by way of the pairs. Σ λ/(λ + δ) over them is Gamma, where there is one δ for all weights.
+func (l *Posterior) Spectrum() ([]float64, error) {
+	var values []float64
+	switch h := l.h.(type) {
+	case *dual:
+		v, _, err := linalg.EigenSym(h.kernel)
+		if err != nil {
+			return nil, fmt.Errorf("laplace: spectrum: %w", err)
+		}
+		values = v
+	case *spectral:
+		values = slices.Clone(h.values)
+	}
+	slices.Sort(values)
+	slices.Reverse(values)
+	return values, nil
+}

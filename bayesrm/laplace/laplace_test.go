@@ -1,6 +1,7 @@
 package laplace
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"math"
@@ -239,6 +240,17 @@ func TestAuto(t *testing.T) {
 	}
 	for i := range a {
 		check.Close(t, "variance", []float64{a[i].Var}, []float64{b[i].Var}, 1e-9, 1e-5)
+	}
+	for name, l := range map[string]*Posterior{"full": few, "dual": dual} {
+		values, err := l.Spectrum()
+		if err != nil || !slices.IsSortedFunc(values, func(x, y float64) int { return cmp.Compare(y, x) }) {
+			t.Errorf("%s: spectrum %v, %v", name, values[:3], err)
+		}
+		var gamma float64
+		for _, v := range values {
+			gamma += v / (v + l.PriorPrecision)
+		}
+		check.Close(t, name+": Σ λ/(λ + δ)", []float64{gamma}, []float64{l.Gamma}, 1e-9, 1e-9)
 	}
 	check.Close(t, "evidence", []float64{few.LogEvidence}, []float64{dual.LogEvidence}, 1e-6, 1e-6)
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"html"
 
 	"gobayes/kernel/internal/mime"
 	"gobayes/kernel/internal/rt"
@@ -31,6 +32,19 @@ func SVG(source string) { text(mime.SVG, source) }
 // PNG displays the bytes of a PNG file.
 func PNG(data []byte) {
 	publish(rt.Display{Data: map[string]any{mime.PNG: base64.StdEncoding.EncodeToString(data), mime.Text: fmt.Sprintf("PNG image, %d bytes", len(data))}})
+}
+
+// JPEG displays the bytes of a JPEG file.
+func JPEG(data []byte) {
+	publish(rt.Display{Data: map[string]any{"image/jpeg": base64.StdEncoding.EncodeToString(data), mime.Text: fmt.Sprintf("JPEG image, %d bytes", len(data))}})
+}
+
+// Audio displays a player for the bytes of a sound file; format is that of the file: "wav", "mpeg", "ogg".
+func Audio(data []byte, format string) {
+	publish(rt.Display{Data: map[string]any{
+		mime.HTML: fmt.Sprintf(`<audio controls src="data:audio/%s;base64,%s"></audio>`, html.EscapeString(format), base64.StdEncoding.EncodeToString(data)),
+		mime.Text: fmt.Sprintf("%s sound, %d bytes", format, len(data)),
+	}})
 }
 
 // JSON displays a value as an expandable tree. It panics if v cannot be marshalled.

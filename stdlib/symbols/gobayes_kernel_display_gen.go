@@ -9,8 +9,10 @@ import (
 
 func gobayes_kernel_displayTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
+		"Audio":    reflect.ValueOf(p_gobayes_kernel_display.Audio),
 		"Clear":    reflect.ValueOf(p_gobayes_kernel_display.Clear),
 		"HTML":     reflect.ValueOf(p_gobayes_kernel_display.HTML),
+		"JPEG":     reflect.ValueOf(p_gobayes_kernel_display.JPEG),
 		"JSON":     reflect.ValueOf(p_gobayes_kernel_display.JSON),
 		"Latex":    reflect.ValueOf(p_gobayes_kernel_display.Latex),
 		"Markdown": reflect.ValueOf(p_gobayes_kernel_display.Markdown),

@@ -86,21 +86,16 @@ func Check(im *exports.Importer, in Input) (*Cell, error) {
 		return nil, fmt.Errorf("check: %w", err)
 	}
 	values := b.steps(f)
-	var errs Errors
-	var at []token.Pos
-	b.types(im, im.Fset, f, func(err error) {
-		te, ok := err.(types.Error)
-		if !ok || tolerated(te, values) {
-			return
-		}
-		p := im.Fset.Position(te.Pos)
-		errs = append(errs, Error{Cell: p.Filename, Line: p.Line, Column: p.Column, Msg: te.Msg})
-		at = append(at, te.Pos)
-	})
-	if len(errs) > 0 {
+	found := b.errors(im, f, values)
+	if b.keyed(f, found) { // literals that only seemed to be of another package
+		found = b.errors(im, f, values)
+	}
+	if len(found) > 0 {
 		h := &hints{b, f}
-		for i := range errs {
-			errs[i].Hint = h.of(errs[i].Msg, at[i])
+		var errs Errors
+		for _, e := range found {
+			p := im.Fset.Position(e.Pos)
+			errs = append(errs, Error{Cell: p.Filename, Line: p.Line, Column: p.Column, Msg: e.Msg, Hint: h.of(e.Msg, e.Pos)})
 		}
 		return nil, errs
 	}
@@ -109,6 +104,56 @@ func Check(im *exports.Importer, in Input) (*Cell, error) {
 	}
 	b.errRule()
 	return b.cell, nil
+}
+
+// errors type-checks the file and returns what is wrong with it.
+func (b *builder) errors(im *exports.Importer, f *ast.File, values map[token.Pos]bool) (found []types.Error) {
+	b.types(im, im.Fset, f, func(err error) {
+		if te, ok := err.(types.Error); ok && !tolerated(te, values) {
+			found = append(found, te)
+		}
+	})
+	return found
+}
+
+// keyed gives names to the fields of literals that go/types refuses without: those of structs from earlier cells, which are of
+// other packages to it, with unexported fields. It reports whether there were any.
+func (b *builder) keyed(f *ast.File, found []types.Error) (any bool) {
+	refused := map[token.Pos]bool{}
+	for _, e := range found {
+		if strings.HasPrefix(e.Msg, "implicit assignment to unexported field") {
+			refused[e.Pos] = true
+		}
+	}
+	if len(refused) == 0 {
+		return false
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		lit, ok := n.(*ast.CompositeLit)
+		if !ok || b.cell.Info.TypeOf(lit) == nil {
+			return true
+		}
+		t := b.cell.Info.TypeOf(lit).Underlying()
+		if p, ok := t.(*types.Pointer); ok {
+			t = p.Elem().Underlying()
+		}
+		s, ok := t.(*types.Struct)
+		if !ok || s.NumFields() != len(lit.Elts) {
+			return true
+		}
+		hit := false
+		for i, e := range lit.Elts {
+			hit = hit || refused[e.Pos()] && s.Field(i).Pkg().Path() == "main"
+		}
+		for i, e := range lit.Elts {
+			if hit {
+				lit.Elts[i] = &ast.KeyValueExpr{Key: &ast.Ident{NamePos: e.Pos(), Name: s.Field(i).Name()}, Colon: e.Pos(), Value: e}
+				any = true
+			}
+		}
+		return true
+	})
+	return any
 }
 
 // Draft type-checks what can be checked of a cell that is being written, and leaves out its Steps. fset receives the

@@ -40,6 +40,9 @@ func TestCells(t *testing.T) {
 		{name: "any order", code: "show()\nfunc show() { fmt.Println(limit) }\nconst limit = 7", out: "7\n"},
 		{name: "no package wins twice", code: "rand.New(rand.NewPCG(1, 2)).IntN(10) >= 0", shown: "true"},
 		{name: "struct", code: "type P struct { Name string; age int }\n[]P{{\"ann\", 3}}", shown: " Name │ age \n──────┼─────\n ann  │ 3   "},
+		{name: "map", code: "map[P]int{{\"b\", 1}: 2, {\"a\", 9}: 1}", shown: " key            │ value \n────────────────┼───────\n {Name:a age:9} │ 1     \n {Name:b age:1} │ 2     "},
+		{name: "map of numbers", code: "map[int]float64{10: 1.0 / 3, 9: 2}", shown: " key │ value    \n─────┼──────────\n 9   │ 2        \n 10  │ 0.333333 "},
+		{name: "rows", code: "[][]float64{{1, 2}, {3}}", shown: "   │ 0 │ 1 \n───┼───┼───\n 0 │ 1 │ 2 \n 1 │ 3 │   "},
 		{name: "bundle of one's own", code: "type B struct{}\nfunc (B) MIMEBundle() map[string]any { return map[string]any{\"text/html\": \"<b>x</b>\", \"text/plain\": \"bold x\"} }\nB{}", shown: "bold x"},
 		{name: "stdout of compiled code", code: "log.SetFlags(0)\nfmt.Fprintln(os.Stdout, \"one\")\nos.Stdout.WriteString(\"two\\n\")", out: "one\ntwo\n", shown: "4, <nil>"},
 		{name: "matrix", code: "mat.NewDense(2, 2, []float64{1, 2, 3, 4})", shown: "2×2\n⎡1  2⎤\n⎣3  4⎦"},
@@ -106,6 +109,11 @@ kept := 41`); err != nil {
 	if len(ids) != 1 {
 		t.Errorf("%d bars, want one that is updated in place", len(ids))
 	}
+	for _, o := range r.Outputs {
+		if client.IsProgress(o) && o.Data["text/plain"] != "" {
+			t.Errorf("the cell has ended, and its bar still says %v", o.Data["text/plain"])
+		}
+	}
 	if _, shown, err := Run(t, k, "kept + 1"); shown != "42" || err != nil {
 		t.Errorf("afterwards: %q, error %v", shown, err)
 	}
@@ -133,6 +141,9 @@ p`, nil)
 	}
 	if html, _ := r.Outputs[0].Data["text/html"].(string); !strings.Contains(html, "<th>A</th>") || !strings.Contains(html, "&lt;x&gt;") {
 		t.Errorf("table %q", html)
+	}
+	if md, _ := r.Outputs[0].Data["text/markdown"].(string); !strings.HasPrefix(md, "| A | B |\n| --- | --- |") {
+		t.Errorf("Markdown %q", md)
 	}
 	if csv, _ := r.Outputs[0].Data["text/csv"].(string); csv != "A,B\n1,<x>\n2,y\n" {
 		t.Errorf("CSV %q", csv)

@@ -13,8 +13,6 @@ import (
 	"gobayes/bayesrm/figures"
 	"gobayes/kernel/internal/rt"
 
-	pretty "github.com/jedib0t/go-pretty/v6/table"
-	prettytext "github.com/jedib0t/go-pretty/v6/text"
 	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
@@ -94,7 +92,14 @@ func rich(v any) map[string]any {
 			return nil
 		}
 		return map[string]any{PNG: base64.StdEncoding.EncodeToString(b.Bytes()), Text: fmt.Sprintf("%T %v", x, x.Bounds())}
-	case error, fmt.Stringer:
+	case error:
+		return nil
+	case fmt.Stringer:
+		if f := picture(x); f != nil {
+			b := f.MIMEBundle()
+			b[Text] = x.String()
+			return b
+		}
 		return nil
 	case mat.Matrix:
 		r, c := x.Dims()
@@ -154,67 +159,4 @@ func plotBundle(p *plot.Plot) map[string]any {
 	}
 	return map[string]any{SVG: svg, PNG: base64.StdEncoding.EncodeToString(png),
 		Text: fmt.Sprintf("plot %q: x %.4g to %.4g, y %.4g to %.4g", p.Title.Text, p.X.Min, p.X.Max, p.Y.Min, p.Y.Max)}
-}
-
-// maxRows is how many rows of a table are shown; maxColumns, of which columns.
-const (
-	maxRows    = 60
-	maxColumns = 30
-)
-
-// table is the bundle of a slice of structs with exported fields, or nil.
-func table(v any) map[string]any {
-	rv := reflect.ValueOf(rt.Raw(v))
-	if rv.Kind() != reflect.Slice || rv.Len() == 0 || rv.Type().Elem().Kind() != reflect.Struct {
-		return nil
-	}
-	if _, ok := rv.Index(0).Interface().(fmt.Stringer); ok {
-		return nil
-	}
-	et := rv.Type().Elem()
-	if et.NumField() == 0 || et.NumField() > maxColumns {
-		return nil
-	}
-	for i := range et.NumField() {
-		if !et.Field(i).IsExported() {
-			return nil
-		}
-	}
-	box, _ := rt.Un(v).(rt.Box)
-	field := func(i int, x any) (string, any) {
-		if name, shown, ok := box.Field(i, x); ok {
-			return name, shown
-		}
-		return et.Field(i).Name, x
-	}
-	var head pretty.Row
-	for i := range et.NumField() {
-		name, _ := field(i, nil)
-		head = append(head, name)
-	}
-	t := pretty.NewWriter()
-	t.SetStyle(pretty.StyleLight)
-	t.Style().Format.Header = prettytext.FormatDefault // names as they are
-	t.Style().Options.DrawBorder = false
-	t.AppendHeader(head)
-	for r := range min(rv.Len(), maxRows) {
-		var row pretty.Row
-		for i := range et.NumField() {
-			x := rv.Index(r).Field(i).Interface()
-			_, shown := field(i, x)
-			cell := fmt.Sprintf("%+v", shown)
-			if f, ok := x.(float64); ok {
-				cell = fmt.Sprintf("%.6g", f)
-			}
-			row = append(row, cell)
-		}
-		t.AppendRow(row)
-	}
-	out := map[string]any{Text: t.Render(), HTML: t.RenderHTML(), CSV: t.RenderCSV() + "\n"}
-	if rv.Len() > maxRows {
-		count := fmt.Sprintf("%d of %d rows", maxRows, rv.Len())
-		out[Text] = out[Text].(string) + "\n" + count
-		out[HTML] = out[HTML].(string) + "<p>" + count + "</p>"
-	}
-	return out
 }

@@ -47,6 +47,22 @@ func (b Box) Field(i int, v any) (name string, shown any, ok bool) {
 	return b.T.elem.names[i], v, true
 }
 
+// Elem gives an element of a slice or map the form that prints.
+func (b Box) Elem(v any) any {
+	if b.T == nil || b.T.elem == nil {
+		return v
+	}
+	return Native(Box{b.T.elem, v})
+}
+
+// Key gives a key of a map the form that prints.
+func (b Box) Key(v any) any {
+	if b.T == nil || b.T.key == nil {
+		return v
+	}
+	return Native(Box{b.T.key, v})
+}
+
 // NewTD and its setters are called by lowered code only.
 func NewTD(name string) *TD { return &TD{Name: name, methods: map[string]any{}} }
 

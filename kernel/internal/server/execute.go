@@ -202,13 +202,15 @@ func (s *Server) within(ctx context.Context, c *cellRun, f func(ctx context.Cont
 	n := int(s.serial.Add(1))
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c.ctx = s.withProgress(ctx, n)
+	var clear func()
+	c.ctx, clear = s.withProgress(ctx, n)
 	s.current.set(cancel)
 	defer s.current.set(nil)
 	s.out.begin(n, c)
 	rt.Start(n)
 	err := f(ctx, n)
 	s.out.sync()
+	clear()
 	return err
 }
 
