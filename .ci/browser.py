@@ -157,7 +157,7 @@ def check(lab):
     lab.page.keyboard.press("Enter")
     expect(lab.cell("empty")).to_contain_text("laplace.Fit")
     lab.page.keyboard.press("Shift+Tab")
-    expect(lab.page.locator(".jp-Tooltip")).to_contain_text("func laplace.Fit(ctx")
+    expect(lab.page.locator(".jp-Tooltip")).to_contain_text("ctx context.Context,")
     lab.picture("5-inspect")
     lab.cell("empty").locator(".cm-content").click()
     lab.page.keyboard.press("End")

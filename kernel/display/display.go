@@ -66,6 +66,9 @@ func Update(id string, v any) {
 	publish(rt.Display{Data: mime.Bundle(v), ID: id, Update: true})
 }
 
+// Page shows v in the front end's pager, where there is one: below the notebook, or a screen at a time in a terminal.
+func Page(v any) { publish(rt.Display{Data: mime.Bundle(v), Page: true}) }
+
 // Clear removes the outputs of the cell: now, or with wait when its next output comes.
 func Clear(wait bool) {
 	if h, c, ok := rt.HostOf(); ok {

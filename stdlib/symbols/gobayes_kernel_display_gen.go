@@ -17,6 +17,7 @@ func gobayes_kernel_displayTable() map[string]reflect.Value {
 		"Latex":    reflect.ValueOf(p_gobayes_kernel_display.Latex),
 		"Markdown": reflect.ValueOf(p_gobayes_kernel_display.Markdown),
 		"PNG":      reflect.ValueOf(p_gobayes_kernel_display.PNG),
+		"Page":     reflect.ValueOf(p_gobayes_kernel_display.Page),
 		"SVG":      reflect.ValueOf(p_gobayes_kernel_display.SVG),
 		"Show":     reflect.ValueOf(p_gobayes_kernel_display.Show),
 		"Update":   reflect.ValueOf(p_gobayes_kernel_display.Update),

@@ -284,7 +284,7 @@ func (a *Assistant) names(d *draft) (cs []candidate) {
 }
 
 // rank keeps the candidates that fit what is typed and sorts them: those of the wanted type, those that begin as typed, those
-// that begin so in another case, those that contain it; the nearer first.
+// that begin so in another case, those of the notebook that contain it; the nearer first.
 func (a *Assistant) rank(cs []candidate, prefix string, want types.Type) []candidate {
 	type ranked struct {
 		candidate
@@ -300,7 +300,7 @@ func (a *Assistant) rank(cs []candidate, prefix string, want types.Type) []candi
 		case strings.HasPrefix(c.name, prefix):
 		case strings.HasPrefix(name, low):
 			fit = 1
-		case len(prefix) > 1 && strings.Contains(name, low):
+		case len(prefix) > 1 && c.near <= inSession && strings.Contains(name, low):
 			fit = 2
 		default:
 			continue

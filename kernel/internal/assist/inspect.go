@@ -131,8 +131,8 @@ func (a *Assistant) describe(s subject, value func(name string) (string, bool)) 
 // declaration is the first line of a declaration: what one writes to use the thing.
 func (a *Assistant) declaration(s subject) string {
 	switch o := s.Object.(type) {
-	case *types.Func, *types.Builtin:
-		return types.ObjectString(o, qualify)
+	case *types.Func:
+		return signature(types.ObjectString(o, qualify), o.Signature())
 	case *types.Var:
 		if s.of != nil {
 			return fmt.Sprintf("field %s %s // of %s", o.Name(), types.TypeString(o.Type(), qualify), s.of.Name())
@@ -145,6 +145,25 @@ func (a *Assistant) declaration(s subject) string {
 		return "type " + name + " " + kindOf(o.Type())
 	}
 	return types.ObjectString(s.Object, qualify)
+}
+
+// lineWidth is how long a declaration may be before each parameter has a line of its own.
+const lineWidth = 88
+
+// signature breaks the declaration of a function with many parameters.
+func signature(decl string, sig *types.Signature) string {
+	params := strings.TrimPrefix(types.TypeString(sig.Params(), qualify), "(")
+	i := strings.Index(decl, "("+params)
+	if len(decl) <= lineWidth || sig.Params().Len() < 2 || i < 0 || sig.Variadic() {
+		return decl
+	}
+	var b strings.Builder
+	b.WriteString(decl[:i] + "(\n")
+	for k := range sig.Params().Len() {
+		p := sig.Params().At(k)
+		fmt.Fprintf(&b, "\t%s %s,\n", p.Name(), types.TypeString(p.Type(), qualify))
+	}
+	return b.String() + ")" + strings.TrimPrefix(decl[i:], "("+params)
 }
 
 // list writes the fields and methods of a type with the first sentence of their comments.

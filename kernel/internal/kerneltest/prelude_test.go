@@ -31,7 +31,7 @@ func TestPrelude(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ name, code, shown, err string }{
-		{"help of a name", "help(\"laplace.Fit\")", "func laplace.Fit(ctx", ""},
+		{"help of a name", "help(\"laplace.Fit\")", "func laplace.Fit(\n\tctx context.Context,", ""},
 		{"help of a function", "help(strings.Cut)", "func strings.Cut(s string, sep string)", ""},
 		{"help of a value", "help(&strings.Builder{})", "type strings.Builder struct", ""},
 		{"help of a user's function", "help(\"twice\")", "twice doubles.", ""},

@@ -64,6 +64,7 @@ type Display struct {
 	Data, Metadata map[string]any
 	ID             string // "" for a display that is never updated
 	Update         bool
+	Page           bool // for the front end's pager
 }
 
 var (

@@ -146,7 +146,7 @@ func (s *Server) cell(r request) (abort bool) {
 	content := map[string]any{"execution_count": s.count}
 	if rep == nil {
 		content["user_expressions"] = s.expressions(run, c.UserExpressions)
-		content["payload"] = []any{}
+		content["payload"] = run.payloads()
 		s.out.flush()
 		s.reply(s.shell, r.id, r.m, content)
 		return false
@@ -175,6 +175,22 @@ type cellRun struct {
 	ctx        context.Context
 	capture    func([]rt.Shown) // takes the shown value, for user expressions
 	sink       rt.Sink          // takes the outputs, for widgets
+
+	mu      sync.Mutex
+	payload []any // of the reply
+}
+
+// page adds a screen for the pager to the reply.
+func (c *cellRun) page(data map[string]any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.payload = append(c.payload, map[string]any{"source": "page", "data": data, "start": 0})
+}
+
+func (c *cellRun) payloads() []any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]any{}, c.payload...)
 }
 
 // run checks and runs code under a context; nil means success. s.running is held.
@@ -228,8 +244,7 @@ func (s *Server) evaluate(ctx context.Context, c *cellRun, code string) (shown [
 func (s *Server) expressions(c *cellRun, exprs map[string]string) map[string]any {
 	out := map[string]any{}
 	for name, code := range exprs {
-		sub := *c
-		shown, rep := s.evaluate(context.Background(), &sub, code)
+		shown, rep := s.evaluate(context.Background(), &cellRun{parent: c.parent, count: c.count}, code)
 		if rep != nil {
 			out[name] = map[string]any{"status": "error", "ename": rep.Name, "evalue": rep.Value, "traceback": rep.Traceback}
 			continue

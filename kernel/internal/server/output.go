@@ -152,6 +152,12 @@ func (h *host) Show(cell int, vs []rt.Shown) {
 }
 
 func (h *host) Publish(cell int, d rt.Display) {
+	if d.Page {
+		if c := h.s.out.cellOf(cell); c != nil {
+			c.page(d.Data)
+		}
+		return
+	}
 	msgType := "display_data"
 	transient := map[string]any{}
 	if d.ID != "" {
