@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,7 +39,8 @@ type Kernel struct {
 
 	mu      sync.Mutex
 	waiting map[string]chan *wire.Message // replies, by the id of the request
-	run     *run
+	running bool                          // a cell
+	runs    map[string]*run               // whose outputs are gathered, by the id of the request
 	// Input answers a cell that asks for a line; nil refuses input. Set it before Execute.
 	Input func(prompt string) (string, error)
 }
@@ -74,7 +76,7 @@ func Start(ctx context.Context, o Options) (k *Kernel, err error) {
 }
 
 func start(ctx context.Context, o Options) (*Kernel, error) {
-	k := &Kernel{waiting: map[string]chan *wire.Message{}, exited: make(chan struct{}), subscribed: make(chan struct{}), stderr: &tail{}}
+	k := &Kernel{waiting: map[string]chan *wire.Message{}, runs: map[string]*run{}, exited: make(chan struct{}), subscribed: make(chan struct{}), stderr: &tail{}}
 	conn, err := freePorts()
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
@@ -263,12 +265,13 @@ func (k *Kernel) onStdin(frames [][]byte) {
 	}()
 }
 
-// run gathers the outputs of the cell that is executed.
+// run gathers the outputs of a cell.
 type run struct {
 	id      string
 	on      func(notebook.Output)
 	outputs []notebook.Output
 	idle    chan struct{}
+	ended   bool
 	clear   bool // with the next output
 }
 
@@ -290,19 +293,41 @@ func (e *CellError) Error() string { return e.Name + ": " + e.Value }
 // Execute runs a cell. on, if not nil, sees each output when it comes; updates of a display come as an output with the same
 // DisplayID. When ctx ends the cell is interrupted.
 func (k *Kernel) Execute(ctx context.Context, code string, on func(notebook.Output)) (Result, error) {
-	h := k.codec.NewHeader("execute_request")
-	r := &run{id: h.MsgID, on: on, idle: make(chan struct{})}
+	r := k.newRun(on)
+	defer k.forget(r)
+	return k.execute(ctx, code, r)
+}
+
+// newRun begins to gather the outputs of a cell that execute will run; forget ends it. Between the two, outputs that come after the
+// cell has ended are gathered too.
+func (k *Kernel) newRun(on func(notebook.Output)) *run {
+	r := &run{id: wire.NewID(), on: on, idle: make(chan struct{})}
 	k.mu.Lock()
-	if k.run != nil {
+	defer k.mu.Unlock()
+	k.runs[r.id] = r
+	return r
+}
+
+func (k *Kernel) forget(r *run) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.runs, r.id)
+}
+
+func (k *Kernel) execute(ctx context.Context, code string, r *run) (Result, error) {
+	h := k.codec.NewHeader("execute_request")
+	h.MsgID = r.id
+	k.mu.Lock()
+	if k.running {
 		k.mu.Unlock()
 		return Result{}, errors.New("client: execute: a cell is running")
 	}
-	k.run = r
+	k.running = true
 	k.mu.Unlock()
 	defer func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.run = nil
+		k.running = false
 	}()
 	wait := k.expect(h.MsgID)
 	content := map[string]any{"code": code, "silent": false, "store_history": true, "user_expressions": map[string]any{}, "allow_stdin": k.Input != nil, "stop_on_error": true}
@@ -331,7 +356,7 @@ func (k *Kernel) Execute(ctx context.Context, code string, on func(notebook.Outp
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	res := Result{Outputs: r.outputs, ExecutionCount: c.Count}
+	res := Result{Outputs: slices.Clone(r.outputs), ExecutionCount: c.Count}
 	if c.Status != "ok" {
 		res.Err = &CellError{c.EName, c.EValue, c.Traceback}
 	}
@@ -348,8 +373,8 @@ func (k *Kernel) onIOPub(frames [][]byte) {
 		return
 	}
 	k.mu.Lock()
-	r := k.run
-	if r == nil || parentID(m) != r.id {
+	r := k.runs[parentID(m)]
+	if r == nil {
 		k.mu.Unlock()
 		return
 	}
@@ -395,7 +420,8 @@ func (r *run) take(m *wire.Message) (notebook.Output, bool) {
 	}
 	switch m.Header.MsgType {
 	case "status":
-		if c.State == "idle" {
+		if c.State == "idle" && !r.ended {
+			r.ended = true
 			close(r.idle)
 		}
 		return o, false

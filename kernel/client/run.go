@@ -6,39 +6,45 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"gobayes/kernel/notebook"
 )
 
 // Run executes the code cells of a notebook in order and stores their outputs in it. on, if not nil, sees each output with
-// the number of its cell. It stops at the first cell that fails; then the error is a *CellError. Progress bars are not kept.
+// the number of its cell. It stops at the first cell that fails, unless it carries the tag raises-exception; then the error is a *CellError. Progress bars are not kept.
 func (k *Kernel) Run(ctx context.Context, nb *notebook.Notebook, on func(cell int, o notebook.Output)) error {
 	for i := range nb.Cells {
 		if nb.Cells[i].Type == "code" {
 			nb.Cells[i].Outputs, nb.Cells[i].ExecutionCount = nil, 0
 		}
 	}
+	runs := map[*notebook.Cell]*run{}
+	defer func() { // with what has come after a cell had ended
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		for c, r := range runs {
+			c.Outputs = slices.DeleteFunc(slices.Clone(r.outputs), IsProgress)
+			delete(k.runs, r.id)
+		}
+	}()
 	for i := range nb.Cells {
 		c := &nb.Cells[i]
 		if c.Type != "code" || strings.TrimSpace(c.Source) == "" {
 			continue
 		}
-		r, err := k.Execute(ctx, c.Source, func(o notebook.Output) {
+		runs[c] = k.newRun(func(o notebook.Output) {
 			if on != nil {
 				on(i, o)
 			}
 		})
+		r, err := k.execute(ctx, c.Source, runs[c])
 		if err != nil {
 			return err
 		}
 		c.ExecutionCount = r.ExecutionCount
-		for _, o := range r.Outputs {
-			if !IsProgress(o) {
-				c.Outputs = append(c.Outputs, o)
-			}
-		}
-		if r.Err != nil {
+		if r.Err != nil && !c.HasTag("raises-exception") {
 			return fmt.Errorf("cell %d: %w", i+1, r.Err)
 		}
 	}

@@ -96,11 +96,11 @@ type Panic struct {
 
 func (p *Panic) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
 
-// Frame is a function of a cell that a panic passed.
+// Frame is something that a panic passed: a function of a cell, or the cell itself.
 type Frame struct {
 	Cell string
-	Line int
-	Func string
+	Line int    // of the cell's statement that was running; of a function, where its body begins: the interpreter knows no more
+	Func string // "" for the cell itself
 }
 
 // Load evaluates declarations, importing the packages first.
@@ -188,19 +188,20 @@ func watchStack(ended, deep chan struct{}) {
 
 // Run calls a function of the given cell that Load declared. It returns ctx's error when ctx ends first, and a *Panic.
 func (e *Engine) Run(ctx context.Context, cell int, fn string) error {
-	return e.run(ctx, cell, func() error { return e.eval(fn + "()") })
+	return e.run(ctx, cell, fn, func() error { return e.eval(fn + "()") })
 }
 
 // Call runs compiled code that calls functions of cells, as the given cell. Its errors are those of Run.
 func (e *Engine) Call(ctx context.Context, cell int, f func()) error {
-	return e.run(ctx, cell, func() error {
+	return e.run(ctx, cell, "", func() error {
 		rt.Begin(cell)
 		f()
 		return nil
 	})
 }
 
-func (e *Engine) run(ctx context.Context, cell int, code func() error) error {
+// run runs code as the n-th cell; top is the function that holds the cell's statements.
+func (e *Engine) run(ctx context.Context, n int, top string, code func() error) error {
 	e.settle()
 	if err := ctx.Err(); err != nil {
 		return err
@@ -224,7 +225,7 @@ func (e *Engine) run(ctx context.Context, cell int, code func() error) error {
 	select {
 	case <-ended:
 	case <-ctx.Done():
-		rt.Abandon(cell)
+		rt.Abandon(n)
 		e.stopper.stop()
 		e.left = ended
 		return ctx.Err()
@@ -240,7 +241,11 @@ func (e *Engine) run(ctx context.Context, cell int, code func() error) error {
 	if !errors.As(err, &p) {
 		return err
 	}
-	return &Panic{rt.Recover(p.Value), e.trace.frames()}
+	frames := e.trace.frames(top)
+	if line := rt.LineOf(n); line > 0 {
+		frames = append(frames, Frame{Cell: cell.Name(n), Line: line})
+	}
+	return &Panic{rt.Recover(p.Value), frames}
 }
 
 func (e *Engine) use(path string) error {
@@ -308,19 +313,19 @@ func (t *trace) reset() {
 	t.lines = nil
 }
 
-var frameLine = regexp.MustCompile(`^(\d+):(\d+): panic: (?:main\.)?(.*?)(?:_\d+)?\(\.\.\.\)$`)
+var frameLine = regexp.MustCompile(`^(\d+)(?::\d+)?: panic: (?:main\.)?(.*?)(_\d+)?(\.func\d*)?\(\.\.\.\)$`)
 
-// frames are the user's frames among the lines; the function that runs a cell has an empty name.
-func (t *trace) frames() []Frame {
+// frames are the user's functions among the lines, without top.
+func (t *trace) frames(top string) []Frame {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var fs []Frame
 	for _, l := range t.lines {
 		m := frameLine.FindStringSubmatch(l)
-		if m == nil {
+		if m == nil || m[2]+m[3]+m[4] == top {
 			continue
 		}
-		f := Frame{Func: m[3]}
+		f := Frame{Func: m[2]}
 		code, err := strconv.Atoi(m[1])
 		if err != nil {
 			continue
@@ -328,8 +333,8 @@ func (t *trace) frames() []Frame {
 		if f.Cell, f.Line = cell.DecodeLine(code); f.Cell == "" {
 			continue
 		}
-		if f.Func == "run" {
-			f.Func = ""
+		if m[4] != "" {
+			f.Func = "a function literal"
 		}
 		fs = append(fs, f)
 	}

@@ -212,6 +212,7 @@ func (l *Lowerer) run(c *check.Cell) string {
 	defer func() { l.env = save }()
 	w := &writer{}
 	for _, s := range c.Steps {
+		w.f("%s.At(%d, %d)", l.imp(rtPath), l.cell, l.im.Fset.Position(s.Pos).Line)
 		e.line(w, s.Pos)
 		switch {
 		case s.Vars != nil:

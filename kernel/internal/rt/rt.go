@@ -169,6 +169,23 @@ func Nested(outer, inner int, f func()) {
 	f()
 }
 
+// lines are where the cells are: the line of the top-level statement that runs, or ran last.
+var lines = map[int]int{}
+
+// At says that a cell has come to the statement at a line.
+func At(cell, line int) {
+	mu.Lock()
+	defer mu.Unlock()
+	lines[cell] = line
+}
+
+// LineOf is where a cell is, 0 before its first statement.
+func LineOf(cell int) int {
+	mu.RLock()
+	defer mu.RUnlock()
+	return lines[cell]
+}
+
 // Start makes cell the current one: the cell of goroutines that are not known.
 func Start(cell int) {
 	mu.Lock()

@@ -116,20 +116,41 @@ func pointAt(line string, column int) (shown, mark string) {
 	return string(rs), strings.Repeat(" ", at) + red + "^" + plain
 }
 
+// frames lists what a panic passed, innermost first; what repeats, as in a recursion, stands once.
 func (s *Session) frames(fs []engine.Frame) []string {
 	var out []string
-	for _, f := range fs {
-		at := fmt.Sprintf("%s:%d", s.Label(f.Cell), f.Line)
-		if f.Func != "" {
-			at += " in " + f.Func
+	times := 1
+	for i, f := range fs {
+		if i+1 < len(fs) && fs[i+1] == f {
+			times++
+			continue
 		}
-		text := "  at " + bold + at + plain
-		if src := s.line(f.Cell, f.Line); src != "" {
-			text += "\n    " + strings.TrimSpace(src)
+		at := bold + fmt.Sprintf("%s:%d", s.Label(f.Cell), f.Line) + plain
+		var text string
+		if f.Func != "" {
+			text = fmt.Sprintf("  in %s, which begins at %s", s.declaredName(f.Func), at)
+		} else if text = "  at " + at; s.line(f.Cell, f.Line) != "" {
+			text += "\n    " + strings.TrimSpace(s.line(f.Cell, f.Line))
+		}
+		if times > 1 {
+			text += fmt.Sprintf(" (%d times)", times)
 		}
 		out = append(out, text)
+		times = 1
 	}
 	return out
+}
+
+// declaredName is the name in the cell of a lowered function: T.M for the method T_M.
+func (s *Session) declaredName(lowered string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range s.decls {
+		if strings.Replace(name, ".", "_", 1) == lowered {
+			return name
+		}
+	}
+	return lowered
 }
 
 // line returns a line of a cell's text.
