@@ -6,9 +6,11 @@ import (
 	"encoding/base64"
 	"fmt"
 	"image/color"
+	"maps"
 	"math"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"gobayes/bayesrm/bestofn"
 	"gobayes/bayesrm/metrics"
@@ -255,4 +257,38 @@ func legends(c draw.Canvas, labels []Series, height vg.Length, perRow int) {
 		}
 		c.FillText(style, vg.Point{X: x + 32, Y: y}, l.Label)
 	}
+}
+
+// captionSize and captionLine are the height of a caption's letters and lines; captionLetter is about how wide a letter is.
+const (
+	captionSize   = vg.Length(9)
+	captionLine   = vg.Length(12)
+	captionLetter = vg.Length(4.6)
+)
+
+// Captioned returns the figure with a text above it, which also takes the place of the numbers in String.
+func (f *Figure) Captioned(text string) *Figure {
+	g := *f
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && captionLetter*vg.Length(utf8.RuneCountInString(line+" "+word)) > f.Width-20 {
+			lines, line = append(lines, line), ""
+		}
+		line = strings.TrimSpace(line + " " + word)
+	}
+	lines = append(lines, line)
+	height := captionLine*vg.Length(len(lines)) + 8
+	g.text, g.Height = text, f.Height+height
+	g.vega = maps.Clone(f.vega)
+	g.vega["title"] = map[string]any{"text": lines, "anchor": "start", "fontWeight": "normal", "fontSize": 11}
+	g.draw = func(c draw.Canvas) {
+		style := plot.New().Legend.TextStyle
+		style.Font.Size = captionSize
+		for i, l := range lines {
+			c.FillText(style, vg.Point{X: c.Min.X + 10, Y: c.Max.Y - captionLine*vg.Length(i+1)}, l)
+		}
+		f.draw(draw.Crop(c, 0, 0, 0, -height))
+	}
+	return &g
 }

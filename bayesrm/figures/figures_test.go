@@ -81,6 +81,13 @@ func TestPanels(t *testing.T) {
 	if !strings.Contains(f.String(), "b (y over x)\n  one ") {
 		t.Errorf("text %s", f)
 	}
+	c := f.Captioned(strings.Repeat("many words ", 30)).MIMEBundle()
+	if svg := c["image/svg+xml"].(string); strings.Count(svg, "many words") < 30 || strings.Count(svg, ">many words many") < 2 || !strings.Contains(svg, ">one<") {
+		t.Errorf("a caption is broken into lines: %d in the drawing", strings.Count(svg, "many words"))
+	}
+	if strings.Contains(b["image/svg+xml"].(string), "many words") || c["text/plain"] != strings.Repeat("many words ", 30) {
+		t.Error("the caption is in the figure without one, or not the text")
+	}
 	if empty := Panels(Panel{Title: "empty"}).MIMEBundle(); empty["text/plain"] == nil {
 		t.Error("a panel without series")
 	}

@@ -36,6 +36,7 @@ type Kernel struct {
 	subscribed chan struct{} // closed by the kernel's welcome
 	welcome    sync.Once
 	stderr     *tail
+	language   map[string]any // language_info, as the kernel says it
 
 	mu      sync.Mutex
 	waiting map[string]chan *wire.Message // replies, by the id of the request
@@ -173,9 +174,17 @@ func (k *Kernel) connect(ctx context.Context, c wire.Connection) error {
 	go k.shell.Receive(k.onReply)
 	go k.control.Receive(k.onReply)
 	go k.stdin.Receive(k.onStdin)
-	if _, err := k.request(ctx, k.shell, "kernel_info_request", map[string]any{}); err != nil {
+	info, err := k.request(ctx, k.shell, "kernel_info_request", map[string]any{})
+	if err != nil {
 		return err
 	}
+	var content struct {
+		Language map[string]any `json:"language_info"`
+	}
+	if err := json.Unmarshal(info.Content, &content); err != nil {
+		return fmt.Errorf("kernel_info_reply: %w", err)
+	}
+	k.language = content.Language
 	// what is published before the subscription has arrived is lost; older kernels do not say when it has
 	select {
 	case <-k.subscribed:

@@ -20,6 +20,9 @@ func (k *Kernel) Run(ctx context.Context, nb *notebook.Notebook, on func(cell in
 			nb.Cells[i].Outputs, nb.Cells[i].ExecutionCount = nil, 0
 		}
 	}
+	if nb.Metadata != nil {
+		nb.Metadata["language_info"] = k.language // by which nbconvert names a script
+	}
 	runs := map[*notebook.Cell]*run{}
 	defer func() { // with what has come after a cell had ended
 		k.mu.Lock()

@@ -30,13 +30,12 @@ table{border-collapse:collapse;margin:.5rem 0}td,th{border:1px solid #ccc;paddin
 
 // HTML renders the notebook as one page that needs nothing else.
 func (n *Notebook) HTML(title string) ([]byte, error) {
-	md := goldmark.New(goldmark.WithExtensions(extension.Table))
 	var b bytes.Buffer
 	fmt.Fprintf(&b, pageHead, html.EscapeString(title))
 	for _, c := range n.Cells {
 		switch c.Type {
 		case "markdown":
-			if err := md.Convert([]byte(c.Source), &b); err != nil {
+			if err := markdown.Convert([]byte(c.Source), &b); err != nil {
 				return nil, fmt.Errorf("notebook: html: cell %s: %w", c.ID, err)
 			}
 		case "code":
@@ -46,7 +45,9 @@ func (n *Notebook) HTML(title string) ([]byte, error) {
 			}
 			fmt.Fprintf(&b, "<div class=\"code\"><div class=\"count\">[%s]</div><pre>%s</pre></div>\n", count, html.EscapeString(c.Source))
 			for _, o := range c.Outputs {
-				writeOutput(&b, o)
+				if err := writeOutput(&b, o); err != nil {
+					return nil, err
+				}
 			}
 		}
 	}
@@ -54,7 +55,10 @@ func (n *Notebook) HTML(title string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func writeOutput(b *bytes.Buffer, o Output) {
+// markdown renders cells and outputs; HTML in them is left out.
+var markdown = goldmark.New(goldmark.WithExtensions(extension.Table))
+
+func writeOutput(b *bytes.Buffer, o Output) error {
 	switch o.Type {
 	case "stream":
 		fmt.Fprintf(b, "<div class=\"out %s\"><pre>%s</pre></div>\n", o.Name, html.EscapeString(o.Text))
@@ -70,6 +74,10 @@ func writeOutput(b *bytes.Buffer, o Output) {
 			fmt.Fprintf(b, "<img alt=%q src=\"data:image/png;base64,%s\">", html.EscapeString(text("text/plain")), strings.TrimSpace(text("image/png")))
 		case text("text/html") != "":
 			b.WriteString(text("text/html"))
+		case text("text/markdown") != "":
+			if err := markdown.Convert([]byte(text("text/markdown")), b); err != nil {
+				return fmt.Errorf("notebook: html: %w", err)
+			}
 		default:
 			plain := text("text/plain")
 			if plain == "" {
@@ -82,6 +90,7 @@ func writeOutput(b *bytes.Buffer, o Output) {
 		}
 		b.WriteString("</div>\n")
 	}
+	return nil
 }
 
 var ansi = regexp.MustCompile("\x1b\\[[0-9;]*m")

@@ -96,9 +96,7 @@ func rich(v any) map[string]any {
 		return nil
 	case fmt.Stringer:
 		if f := picture(x); f != nil {
-			b := f.MIMEBundle()
-			b[Text] = x.String()
-			return b
+			return f.Captioned(x.String()).MIMEBundle()
 		}
 		return nil
 	case mat.Matrix:
