@@ -76,7 +76,7 @@ func Clear(wait bool) {
 	}
 }
 
-func text(typ, s string) { publish(rt.Display{Data: map[string]any{typ: s, mime.Text: s}}) }
+func text(typ, s string) { publish(rt.Display{Data: map[string]any{typ: s, mime.Text: mime.Cut(s)}}) }
 
 func publish(d rt.Display) {
 	if h, c, ok := rt.HostOf(); ok {

@@ -162,6 +162,9 @@ func didYouMean(prefix, name string, names []string) string {
 func nearest(name string, names []string) string {
 	best, least := "", 1+max(1, len(name)/3)
 	for _, n := range names {
+		if len(n)-len(name) > least || len(name)-len(n) > least {
+			continue
+		}
 		d := slips(name, n)
 		if strings.EqualFold(name, n) {
 			d = 0

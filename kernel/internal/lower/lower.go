@@ -172,7 +172,6 @@ func (l *Lowerer) Cell(c *check.Cell, n int) (p Program, err error) {
 		delete(l.pkgInit, c.Types)
 	}
 	p.Run = l.fresh("run")
-	rt := l.imp(rtPath)
 	var b bytes.Buffer
 	b.WriteString("package main\n")
 	for path, alias := range l.imports {
@@ -185,7 +184,7 @@ func (l *Lowerer) Cell(c *check.Cell, n int) (p Program, err error) {
 	b.Write(l.types.Bytes())
 	b.Write(l.globals.Bytes())
 	b.Write(l.funcs.Bytes())
-	fmt.Fprintf(&b, "func %s() {\n%s.Begin(%d)\n%s%s%s%s}\n", p.Run, rt, n, l.tdMake.String(), l.tdInit.String(), l.initBuf.String(), body)
+	fmt.Fprintf(&b, "func %s() {\n%s%s%s%s}\n", p.Run, l.tdMake.String(), l.tdInit.String(), l.initBuf.String(), body)
 	p.Source = b.String()
 	return p, nil
 }

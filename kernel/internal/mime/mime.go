@@ -136,12 +136,17 @@ func text(v any) string {
 	default:
 		s = fmt.Sprintf("%+v", v)
 	}
-	if len(s) > maxText {
-		r := []rune(s)
-		h := min(maxText/2, len(r)/2)
-		s = fmt.Sprintf("%s\n… %d characters …\n%s", string(r[:h]), len(r)-2*h, string(r[len(r)-h:]))
+	return Cut(s)
+}
+
+// Cut leaves out the middle of a long text.
+func Cut(s string) string {
+	if len(s) <= maxText {
+		return s
 	}
-	return s
+	r := []rune(s)
+	h := min(maxText/2, len(r)/2)
+	return fmt.Sprintf("%s\n… %d characters …\n%s", string(r[:h]), len(r)-2*h, string(r[len(r)-h:]))
 }
 
 // Size of a plot.

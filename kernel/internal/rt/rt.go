@@ -172,8 +172,9 @@ func Nested(outer, inner int, f func()) {
 // lines are where the cells are: the line of the top-level statement that runs, or ran last.
 var lines = map[int]int{}
 
-// At says that a cell has come to the statement at a line.
+// At says that a cell has come to the statement at a line, and ties the calling goroutine to the cell as Begin does.
 func At(cell, line int) {
+	Begin(cell)
 	mu.Lock()
 	defer mu.Unlock()
 	lines[cell] = line

@@ -5,7 +5,7 @@ import "reflect"
 // Symbols is this package's table for the interpreter.
 func Symbols() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AddField": reflect.ValueOf(AddField), "AssertErr": reflect.ValueOf(AssertErr), "At": reflect.ValueOf(At), "Begin": reflect.ValueOf(Begin),
+		"AddField": reflect.ValueOf(AddField), "AssertErr": reflect.ValueOf(AssertErr), "At": reflect.ValueOf(At),
 		"CheckErr": reflect.ValueOf(CheckErr), "ClearMap": reflect.ValueOf(ClearMap), "Complex": reflect.ValueOf(Complex), "Context": reflect.ValueOf(Context),
 		"Eq": reflect.ValueOf(Eq), "ErrArg": reflect.ValueOf(ErrArg), "ErrorsAs": reflect.ValueOf(ErrorsAs), "GoPanic": reflect.ValueOf(GoPanic),
 		"HasMethods": reflect.ValueOf(HasMethods), "MethodOf": reflect.ValueOf(MethodOf), "Mk": reflect.ValueOf(Mk), "NewTD": reflect.ValueOf(NewTD),
