@@ -2,6 +2,7 @@ package assist
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -189,6 +190,26 @@ func BenchmarkComplete(b *testing.B) {
 	b.Run("members", func(b *testing.B) {
 		for b.Loop() {
 			a.Complete("x := strings.NewReader(name)\nx.", 31)
+		}
+	})
+	old := started(b, setup)
+	for i := range 5000 {
+		r, err := old.session.Prepare(100+i, fmt.Sprintf("v%d := %d", i, i))
+		if err == nil {
+			err = old.session.Run(context.Background(), r)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("names after 5,000 cells", func(b *testing.B) {
+		for b.Loop() {
+			old.Complete("x := 3\nv12", 10)
+		}
+	})
+	b.Run("inspect after 5,000 cells", func(b *testing.B) {
+		for b.Loop() {
+			old.Inspect("x := 3\nv12", 10, nil)
 		}
 	})
 	b.Run("names", func(b *testing.B) {

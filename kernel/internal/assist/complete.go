@@ -67,14 +67,40 @@ func (a *Assistant) Complete(code string, pos int) (cs []Completion, start, end 
 	from := identifierBefore(code, at)
 	prefix := code[from:at]
 	d := a.draft(code, at)
-	candidates, want := a.candidates(d)
+	keep := func(name string) bool { return fit(name, prefix) < noFit }
+	candidates, want := a.candidates(d, keep)
 	if d.path == nil { // what stands before the cursor makes no sense yet
-		candidates = a.names(nil)
+		candidates = a.names(nil, keep)
 	}
-	for _, c := range a.rank(candidates, prefix, want) {
+	ranked := a.rank(candidates, prefix, want)
+	for _, c := range ranked[:min(len(ranked), maxCompletions)] {
 		cs = append(cs, a.completion(c))
 	}
 	return cs, points(from), points(at)
+}
+
+// maxCompletions is how many names are offered: no one reads more.
+const maxCompletions = 300
+
+// How well a name fits what is typed.
+const (
+	begins = iota
+	beginsInAnotherCase
+	contains
+	noFit
+)
+
+func fit(name, prefix string) int {
+	low := strings.ToLower(prefix)
+	switch {
+	case strings.HasPrefix(name, prefix):
+		return begins
+	case strings.HasPrefix(strings.ToLower(name), low):
+		return beginsInAnotherCase
+	case len(prefix) > 1 && strings.Contains(strings.ToLower(name), low):
+		return contains
+	}
+	return noFit
 }
 
 // importing reports whether the string after code is the path of an import.
@@ -106,8 +132,9 @@ func files(typed string) []string {
 	return ms
 }
 
-// candidates lists what could stand at the cursor of d and the type that is wanted there, or nil.
-func (a *Assistant) candidates(d *draft) (cs []candidate, want types.Type) {
+// candidates lists what could stand at the cursor of d, of the names of the session those that keep accepts, and the type that is wanted there, or
+// nil.
+func (a *Assistant) candidates(d *draft, keep func(name string) bool) (cs []candidate, want types.Type) {
 	if d.path == nil {
 		return nil, nil
 	}
@@ -116,9 +143,9 @@ func (a *Assistant) candidates(d *draft) (cs []candidate, want types.Type) {
 	}
 	cs = a.fields(d)
 	if kv, ok := d.at(1).(*ast.KeyValueExpr); len(cs) > 0 && (!ok || kv.Key == d.at(0)) {
-		return append(cs, a.names(d)...), nil
+		return append(cs, a.names(d, keep)...), nil
 	}
-	return a.names(d), d.wanted(0)
+	return a.names(d, keep), d.wanted(0)
 }
 
 // selectable lists what may follow the dot after x.
@@ -234,8 +261,8 @@ func (d *draft) wanted(i int) types.Type {
 	return nil
 }
 
-// names lists what an identifier of its own may mean at the cursor of d, which may be nil.
-func (a *Assistant) names(d *draft) (cs []candidate) {
+// names lists what an identifier of its own may mean at the cursor of d, which may be nil; of the session, what keep accepts.
+func (a *Assistant) names(d *draft, keep func(name string) bool) (cs []candidate) {
 	add := func(o types.Object, near int) {
 		cs = append(cs, candidate{name: o.Name(), object: o, docPkg: o.Pkg(), docName: o.Name(), near: near})
 	}
@@ -264,7 +291,7 @@ func (a *Assistant) names(d *draft) (cs []candidate) {
 			}
 		}
 	}
-	for _, n := range append(append(a.session.Names(), session.PreludeNames()...), "ctx") {
+	for _, n := range append(append(a.session.Names(keep), session.PreludeNames()...), "ctx") {
 		if o := a.lookup(n); o != nil {
 			add(o, inSession)
 		}
@@ -290,26 +317,15 @@ func (a *Assistant) rank(cs []candidate, prefix string, want types.Type) []candi
 		candidate
 		key [3]int
 	}
-	low := strings.ToLower(prefix)
 	seen := map[string]bool{}
 	var rs []ranked
 	for _, c := range cs {
-		name := strings.ToLower(c.name)
-		fit := 0
-		switch {
-		case strings.HasPrefix(c.name, prefix):
-		case strings.HasPrefix(name, low):
-			fit = 1
-		case len(prefix) > 1 && c.near <= inSession && strings.Contains(name, low):
-			fit = 2
-		default:
-			continue
-		}
-		if seen[c.name] {
+		f := fit(c.name, prefix)
+		if f == noFit || f == contains && c.near > inSession || seen[c.name] {
 			continue
 		}
 		seen[c.name] = true
-		rs = append(rs, ranked{c, [3]int{fit, unlike(c.object, want), c.near}})
+		rs = append(rs, ranked{c, [3]int{f, unlike(c.object, want), c.near}})
 	}
 	sort.SliceStable(rs, func(i, j int) bool {
 		for k := range rs[i].key {

@@ -81,7 +81,7 @@ func (a *Assistant) subject(code string, end int) (subject, bool) {
 	if d.path == nil {
 		return subject{}, false
 	}
-	cs, _ := a.candidates(d)
+	cs, _ := a.candidates(d, func(n string) bool { return n == name })
 	for _, c := range cs {
 		if c.name != name || c.object == nil {
 			continue

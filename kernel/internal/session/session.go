@@ -118,13 +118,15 @@ func (s *Session) Lookup(name string) types.Object {
 	return s.live[name]
 }
 
-// Names lists the names that the session has declared, sorted.
-func (s *Session) Names() []string {
+// Names lists the names that the session has declared and keep accepts, sorted.
+func (s *Session) Names(keep func(name string) bool) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ns := make([]string, 0, len(s.live))
+	var ns []string
 	for n := range s.live {
-		ns = append(ns, n)
+		if keep(n) {
+			ns = append(ns, n)
+		}
 	}
 	sort.Strings(ns)
 	return ns
@@ -173,7 +175,7 @@ func (d *draft) lookup(name string) types.Object {
 
 // names lists what the next part may name.
 func (d *draft) names() []string {
-	ns := append(append(d.s.Names(), PackageNames()...), PreludeNames()...)
+	ns := append(append(d.s.Names(func(string) bool { return true }), PackageNames()...), PreludeNames()...)
 	for n, o := range d.live {
 		if o != nil {
 			ns = append(ns, n)
