@@ -33,6 +33,7 @@ type folder struct {
 	ThetaNorm2     float64   `json:"theta_norm_squared"`
 	Informative    float64   `json:"informative"`
 	NullEvidence   float64   `json:"null_evidence"`
+	Temperature    float64   `json:"temperature,omitempty"` // 0 is 1
 	AtInitial      bool      `json:"prior_at_initial,omitempty"`
 	Head           bool      `json:"head,omitempty"`
 	Indices        []int     `json:"indices,omitempty"`
@@ -48,7 +49,7 @@ func (l *Posterior) Save(ctx context.Context, dir string) error {
 		return fmt.Errorf("laplace: save: %w", err)
 	}
 	f := folder{Version: folderVersion, Curvature: l.Curvature.String(), PriorPrecision: l.PriorPrecision, Pairs: l.Pairs, Weights: l.Weights,
-		LogLikelihood: l.LogLikelihood, ThetaNorm2: l.ThetaNorm2, Informative: l.Informative, NullEvidence: l.NullEvidence, AtInitial: l.atInitial}
+		LogLikelihood: l.LogLikelihood, ThetaNorm2: l.ThetaNorm2, Informative: l.Informative, NullEvidence: l.NullEvidence, Temperature: l.Temperature, AtInitial: l.atInitial}
 	if l.subset != nil {
 		f.Head, f.Indices = l.subset.head, l.subset.indices
 	}
@@ -124,7 +125,10 @@ func (f *folder) posterior(m *reward.Model, ts map[string]safetensors.Tensor) (*
 		return nil, fmt.Errorf("curvature %q, want one of %v", f.Curvature, curvatureNames[1:])
 	}
 	l := &Posterior{Model: m, Curvature: Curvature(c), Pairs: f.Pairs, LogLikelihood: f.LogLikelihood, ThetaNorm2: f.ThetaNorm2,
-		Informative: f.Informative, NullEvidence: f.NullEvidence, atInitial: f.AtInitial}
+		Informative: f.Informative, NullEvidence: f.NullEvidence, Temperature: f.Temperature, atInitial: f.AtInitial}
+	if l.Temperature == 0 {
+		l.Temperature = 1
+	}
 	switch {
 	case f.Head:
 		l.subset = LastLayer()
@@ -154,7 +158,7 @@ func (f *folder) posterior(m *reward.Model, ts map[string]safetensors.Tensor) (*
 		}
 		return nil, fmt.Errorf("tensor %s of %s has %d numbers, want %d", name, tensorsName, len(ts[name].Data), n)
 	}
-	if l.Curvature == Exact {
+	if l.Curvature == Exact || l.Curvature == EmpiricalFisher {
 		if len(f.SqrtWeights) != l.Pairs {
 			return nil, fmt.Errorf("%d weights of pairs, want %d", len(f.SqrtWeights), l.Pairs)
 		}
@@ -165,33 +169,41 @@ func (f *folder) posterior(m *reward.Model, ts map[string]safetensors.Tensor) (*
 		l.h = newDual(d, f.SqrtWeights)
 		return l, l.set(f.PriorPrecision)
 	}
-	h := &spectral{values: f.Values, basis: standard{}}
-	if len(h.values) != l.Weights {
-		return nil, fmt.Errorf("%d eigenvalues, want %d", len(h.values), l.Weights)
+	h := &spectral{values: f.Values, basis: standard{}, partial: len(f.Values) < l.Weights}
+	if some := l.Curvature == Nystrom || l.Curvature == KronLowRank; len(h.values) == 0 || len(h.values) > l.Weights || h.partial && !some {
+		return nil, fmt.Errorf("%d eigenvalues for %d weights", len(h.values), l.Weights)
 	}
 	switch l.Curvature {
-	case Full:
-		u, err := get("u", l.Weights*l.Weights)
+	case Full, Nystrom:
+		u, err := get("u", l.Weights*len(h.values))
 		if err != nil {
 			return nil, err
 		}
 		h.basis = dense{u}
-	case EKFAC, Kron, KronReduce, KronLaplaceLoRA:
+	case EKFAC, Kron, KronReduce, KronLaplaceLoRA, KronLowRank:
 		if l.subset != nil {
 			return nil, errors.New("Kronecker factors of a part of the weights")
 		}
 		var bs blocks
-		for _, a := range m.Base.LoRAs() {
-			for _, p := range []*llm.Param{a.A, a.B} {
-				b := block{m: p.Shape[0], k: p.Shape[1]}
-				if b.rows, err = get(fmt.Sprintf("%d.rows", len(bs)), b.m*b.m); err != nil {
+		for i, shape := range matrices(m.Base) {
+			b := block{m: shape[0], k: shape[1]}
+			for name, side := range map[string]struct {
+				n  int
+				to *[]float32
+			}{"rows": {b.m, &b.rows}, "cols": {b.k, &b.cols}} {
+				name = fmt.Sprintf("%d.%s", i, name)
+				kept := side.n
+				if t := ts[name]; h.partial && len(t.Shape) == 2 {
+					kept = min(side.n, t.Shape[1])
+				}
+				if *side.to, err = get(name, side.n*kept); err != nil {
 					return nil, err
 				}
-				if b.cols, err = get(fmt.Sprintf("%d.cols", len(bs)), b.k*b.k); err != nil {
-					return nil, err
-				}
-				bs = append(bs, b)
 			}
+			bs = append(bs, b)
+		}
+		if bs.known() != len(h.values) {
+			return nil, fmt.Errorf("%d eigenvalues for %d eigenvectors", len(h.values), bs.known())
 		}
 		h.basis = bs
 	}

@@ -193,6 +193,9 @@ func scaled(h structure, scale []float32) (structure, error) {
 
 // separable says whether the eigenvectors stay within the weight matrices.
 func (h *spectral) separable() error {
+	if h.partial {
+		return errors.New("this curvature knows some directions only, and they mix the groups; use kron or exact")
+	}
 	if _, ok := h.basis.(dense); ok {
 		return errors.New("curvature full mixes the weights of all groups; exact is the same posterior and takes groups")
 	}

@@ -204,19 +204,20 @@ func (g *dualGaussian) sample(rng *rand.Rand) []float64 {
 
 // spectral is a curvature with known eigenvectors: H = U·diag(values)·Uᵀ.
 type spectral struct {
-	values []float64 // [P]
-	basis  basis
+	values  []float64 // [K]
+	basis   basis
+	partial bool // K < P: in the directions that U leaves out H is 0
 }
 
-// basis is an orthogonal change of coordinates of weight vectors.
+// basis is orthonormal vectors U [P, K] in the space of weights.
 type basis interface {
-	rotate(J []float32, n int) []float32 // J·U of the rows of J [n, P]
+	rotate(J []float32, n int) []float32 // J·U of the rows of J [n, P]: [n, K]
 	back(x []float32) []float32          // U·x
 }
 
 func (h *spectral) sweep(J []float32, n int) func(delta float64) ([]float64, error) {
 	T := h.basis.rotate(J, n)
-	return func(delta float64) ([]float64, error) { return (&spectralGaussian{h, delta}).squares(T, n), nil }
+	return func(delta float64) ([]float64, error) { return (&spectralGaussian{h, delta}).squares(T, J, n), nil }
 }
 
 func (h *spectral) at(delta float64) (gaussian, error) { return &spectralGaussian{h, delta}, nil }
@@ -240,31 +241,38 @@ func (g *spectralGaussian) gamma() (s float64) {
 	return s
 }
 
-// squares returns Σ T²/(values + δ) of each row of T [n, P].
-func (g *spectralGaussian) squares(T []float32, n int) []float64 {
-	P := len(g.values)
+// squares returns the variances of the rows of J [n, P], whose coordinates are T [n, K].
+func (g *spectralGaussian) squares(T, J []float32, n int) []float64 {
 	out := make([]float64, n)
-	tensor.Parallel(n, func(i int) {
-		for p, t := range T[i*P : (i+1)*P] {
-			out[i] += float64(t) * float64(t) / (g.values[p] + g.delta)
-		}
-	})
+	tensor.Parallel(n, func(i int) { out[i] = g.product(T, J, n, i, i) })
 	return out
 }
 
+// product returns jᵢΣjⱼᵀ: Σ TᵢTⱼ/(values + δ), and where U leaves directions out, what the prior says less what U's directions take
+// from it, (jᵢ·jⱼ − Σ TᵢTⱼ·values/(values + δ))/δ.
+func (g *spectralGaussian) product(T, J []float32, n, i, j int) (s float64) {
+	K := len(g.values)
+	a, b := T[i*K:(i+1)*K], T[j*K:(j+1)*K]
+	if !g.partial {
+		for p, t := range a {
+			s += float64(t) * float64(b[p]) / (g.values[p] + g.delta)
+		}
+		return s
+	}
+	for p, t := range a {
+		s += float64(t) * float64(b[p]) * g.values[p] / (g.values[p] + g.delta)
+	}
+	P := len(J) / n
+	return (tensor.DotWide(J[i*P:(i+1)*P], J[j*P:(j+1)*P]) - s) / g.delta
+}
+
 func (g *spectralGaussian) variances(J []float32, n int) []float64 {
-	return g.squares(g.basis.rotate(J, n), n)
+	return g.squares(g.basis.rotate(J, n), J, n)
 }
 
 func (g *spectralGaussian) covariance(J []float32, n int) *mat.SymDense {
-	T, P := g.basis.rotate(J, n), len(g.values)
-	return symmetric(n, func(i, j int) (s float64) {
-		u := T[j*P : (j+1)*P]
-		for p, t := range T[i*P : (i+1)*P] {
-			s += float64(t) * float64(u[p]) / (g.values[p] + g.delta)
-		}
-		return s
-	})
+	T := g.basis.rotate(J, n)
+	return symmetric(n, func(i, j int) float64 { return g.product(T, J, n, i, j) })
 }
 
 func (g *spectralGaussian) sample(rng *rand.Rand) []float64 {
@@ -272,9 +280,20 @@ func (g *spectralGaussian) sample(rng *rand.Rand) []float64 {
 	for i, v := range g.values {
 		z[i] = float32(rng.NormFloat64() / math.Sqrt(v+g.delta))
 	}
-	out := make([]float64, len(z))
-	for i, v := range g.basis.back(z) {
-		out[i] = float64(v)
+	x := g.basis.back(z)
+	out := make([]float64, len(x))
+	if g.partial { // a draw of the prior, less its part along U
+		prior := make([]float32, len(x))
+		for i := range prior {
+			prior[i] = float32(rng.NormFloat64() / math.Sqrt(g.delta))
+			out[i] = float64(prior[i])
+		}
+		for i, v := range g.basis.back(g.basis.rotate(prior, 1)) {
+			out[i] -= float64(v)
+		}
+	}
+	for i, v := range x {
+		out[i] += float64(v)
 	}
 	return out
 }
@@ -285,19 +304,21 @@ type standard struct{}
 func (standard) rotate(J []float32, _ int) []float32 { return J }
 func (standard) back(x []float32) []float32          { return x }
 
-// dense is a basis given by a matrix U [P, P].
+// dense is a basis given by its matrix U [P, K].
 type dense struct{ u []float32 }
 
 func (b dense) rotate(J []float32, n int) []float32 {
 	P := len(J) / n
-	T := make([]float32, len(J))
-	tensor.MatMulNN(T, J, b.u, n, P, P, false)
+	K := len(b.u) / P
+	T := make([]float32, n*K)
+	tensor.MatMulNN(T, J, b.u, n, K, P, false)
 	return T
 }
 
 func (b dense) back(x []float32) []float32 {
-	y := make([]float32, len(x))
-	tensor.MatMulNT(y, x, b.u, 1, len(x), len(x), false)
+	P := len(b.u) / len(x)
+	y := make([]float32, P)
+	tensor.MatMulNT(y, x, b.u, 1, P, len(x), false)
 	return y
 }
 

@@ -19,7 +19,7 @@ func rows(data ...float64) *mat.SymDense {
 
 // TestKronecker holds the factored curvature of one 2×2 layer with two rows against METHODS §10.6.
 func TestKronecker(t *testing.T) {
-	h, err := kronecker([]factors{{out: rows(0.1, -0.02, -0.02, 0.2), in: rows(0.625, 0.75, 0.75, 2.5)}})
+	h, err := kronecker([]factors{{out: &whole{rows(0.1, -0.02, -0.02, 0.2)}, in: &whole{rows(0.625, 0.75, 0.75, 2.5)}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestBasis(t *testing.T) {
 		s.SymOuterK(1, b)
 		return s
 	}
-	h, err := kronecker([]factors{{random(3), random(5)}, {random(7), random(3)}})
+	h, err := kronecker([]factors{{&whole{random(3)}, &whole{random(5)}}, {&whole{random(7)}, &whole{random(3)}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestSample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, h := range map[string]structure{"dual": newDual(d, sw), "full": &spectral{values, dense{u}}} {
+	for name, h := range map[string]structure{"dual": newDual(d, sw), "full": &spectral{values: values, basis: dense{u}}} {
 		g, err := h.at(0.7)
 		if err != nil {
 			t.Fatal(err)
@@ -183,7 +183,7 @@ func TestLaplaceLoRAScale(t *testing.T) {
 	m := goldenModel(t, check.Data(t, "golden", "laplace_tiny"))
 	seqs := [][]int{{5, 6, 7}, {5, 6, 8, 9}, {10, 11}, {12, 13, 14}}
 	values := func(c Curvature) []float64 {
-		fs, err := kronFactors(t.Context(), m, seqs, c)
+		fs, err := kronFactors(t.Context(), m, seqs, c, 0, 1)
 		if err != nil {
 			t.Fatal(err)
 		}

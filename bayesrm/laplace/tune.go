@@ -16,9 +16,21 @@ type TuneOptions struct {
 	// HeldOut pairs: δ maximises their likelihood, with the probability of a pair averaged over the posterior (probit
 	// approximation). Default nil: δ maximises the evidence, as the paper does.
 	HeldOut *prefs.Pairs
+	// Search for the δ of the evidence. Default GoldenSection.
+	Search Search
 	// Groups of weights that get a prior precision each, by the evidence. Default one for all.
 	Groups Groups
 }
+
+// Search is a way to the δ at which the evidence is largest; all three find the same (METHODS §4.6).
+type Search int
+
+// The searches.
+const (
+	GoldenSection Search = iota // on log δ
+	MacKay                      // the fixed point δ = γ/‖θ − μ‖²; golden section where it does not settle
+	Gradient                    // Adam on log δ, as the paper's authors and laplace-torch do, with a step that shrinks
+)
 
 // The range in which δ is searched, in 1/weight².
 const (
@@ -41,14 +53,7 @@ func (l *Posterior) TunePrior(ctx context.Context, opts *TuneOptions) (*Posterio
 		}
 		return t, nil
 	}
-	objective := l.evidence
-	if opts != nil && opts.HeldOut != nil {
-		var err error
-		if objective, err = l.heldOut(ctx, opts.HeldOut); err != nil {
-			return nil, fmt.Errorf("laplace: tune prior: %w", err)
-		}
-	}
-	best, err := golden(ctx, math.Log(minDelta), math.Log(maxDelta), objective)
+	best, err := l.bestDelta(ctx, opts)
 	if err != nil {
 		return nil, fmt.Errorf("laplace: tune prior: %w", err)
 	}
@@ -57,6 +62,90 @@ func (l *Posterior) TunePrior(ctx context.Context, opts *TuneOptions) (*Posterio
 		return nil, fmt.Errorf("laplace: tune prior: %w", err)
 	}
 	return &t, nil
+}
+
+// bestDelta returns the log of the best δ.
+func (l *Posterior) bestDelta(ctx context.Context, opts *TuneOptions) (float64, error) {
+	objective := l.evidence
+	if opts != nil && opts.HeldOut != nil {
+		if opts.Search != GoldenSection {
+			return 0, errors.New("held-out pairs are searched by golden section; leave out HeldOut or Search")
+		}
+		var err error
+		if objective, err = l.heldOut(ctx, opts.HeldOut); err != nil {
+			return 0, err
+		}
+	}
+	search := GoldenSection
+	if opts != nil {
+		search = opts.Search
+	}
+	switch search {
+	case GoldenSection:
+	case MacKay:
+		if best, settled, err := l.fixedPoint(ctx); err != nil || settled {
+			return best, err
+		}
+	case Gradient:
+		return l.ascend(ctx)
+	default:
+		return 0, fmt.Errorf("search %d is unknown", search)
+	}
+	return golden(ctx, math.Log(minDelta), math.Log(maxDelta), objective)
+}
+
+// maxSteps bounds the two searches that step until they settle; settledAt is the step of log δ at which they have.
+const (
+	maxSteps  = 600
+	settledAt = 1e-9
+)
+
+// fixedPoint iterates δ ← γ/‖θ − μ‖² and reports whether it settled within the range of δ.
+func (l *Posterior) fixedPoint(ctx context.Context) (best float64, settled bool, err error) {
+	x := math.Log(l.PriorPrecision)
+	for range maxSteps {
+		if err := ctx.Err(); err != nil {
+			return 0, false, err
+		}
+		g, err := l.h.at(math.Exp(x))
+		if err != nil {
+			return 0, false, err
+		}
+		next := math.Log(g.gamma() / l.ThetaNorm2)
+		if math.IsNaN(next) || next < math.Log(minDelta) || next > math.Log(maxDelta) {
+			return 0, false, nil
+		}
+		if math.Abs(next-x) < settledAt {
+			return next, true, nil
+		}
+		x = next
+	}
+	return 0, false, nil
+}
+
+// ascend climbs the evidence by Adam on log δ; its slope there is ½(γ − δ‖θ − μ‖²).
+func (l *Posterior) ascend(ctx context.Context) (float64, error) {
+	const rate, beta1, beta2, eps = 0.1, 0.9, 0.99, 1e-12
+	x := math.Log(l.PriorPrecision)
+	var m, v float64
+	for t := 1; t <= maxSteps; t++ {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		g, err := l.h.at(math.Exp(x))
+		if err != nil {
+			return 0, err
+		}
+		slope := 0.5 * (g.gamma() - math.Exp(x)*l.ThetaNorm2)
+		m, v = beta1*m+(1-beta1)*slope, beta2*v+(1-beta2)*slope*slope
+		n := float64(t)
+		step := rate * math.Pow(0.98, max(0, n-150)) * (m / (1 - math.Pow(beta1, n))) / (math.Sqrt(v/(1-math.Pow(beta2, n))) + eps)
+		x = min(max(x+step, math.Log(minDelta)), math.Log(maxDelta))
+		if math.Abs(step) < settledAt {
+			break
+		}
+	}
+	return x, nil
 }
 
 // heldOut returns the mean log probability of held-out pairs under the posterior as a function of δ.

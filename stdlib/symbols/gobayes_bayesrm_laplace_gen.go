@@ -25,6 +25,7 @@ func gobayes_bayesrm_laplaceTable() map[string]reflect.Value {
 		"Posterior":    reflect.ValueOf((*p_gobayes_bayesrm_laplace.Posterior)(nil)),
 		"ProbBest":     reflect.ValueOf(p_gobayes_bayesrm_laplace.ProbBest),
 		"ScoreOptions": reflect.ValueOf((*p_gobayes_bayesrm_laplace.ScoreOptions)(nil)),
+		"Search":       reflect.ValueOf((*p_gobayes_bayesrm_laplace.Search)(nil)),
 		"Subnetwork":   reflect.ValueOf(p_gobayes_bayesrm_laplace.Subnetwork),
 		"Subset":       reflect.ValueOf((*p_gobayes_bayesrm_laplace.Subset)(nil)),
 		"TuneOptions":  reflect.ValueOf((*p_gobayes_bayesrm_laplace.TuneOptions)(nil)),
