@@ -4,6 +4,7 @@
 //
 //	eq. 1–2    Bradley-Terry probability          nn.Sigmoid of a difference of rewards, reward.Model
 //	eq. 3      the training loss                  reward.Train
+//	           of rankings, K-wise                reward.TrainRankings
 //	eq. 4      KL of best-of-n                    bestofn.KL
 //	eq. 5      LoRA                               llm.Model.AddLoRA
 //	eq. 6–13   Laplace posterior                  laplace.Fit, laplace.Posterior.TunePrior
@@ -21,6 +22,9 @@
 //
 //	Laplace-LoRA (Yang et al. 2024)                laplace.KronLaplaceLoRA
 //	Kronecker factors, EKFAC (George et al. 2018)  laplace.Kron, laplace.KronReduce, laplace.EKFAC
+//	low-rank Kronecker (Yang et al. 2024)          laplace.KronLowRank
+//	accelerated Laplace (Deng et al. 2022)         laplace.Nystrom
+//	empirical Fisher (Kunstner et al. 2019)        laplace.EmpiricalFisher
 //	last-layer and subnetwork Laplace              laplace.LastLayer, laplace.Subnetwork
 //	WCO, UWO (Coste et al. 2024)                   penalty.WCO, penalty.UWO, ensemble.Train
 //	bagging (Gleave and Irving 2022)               ensemble.Options.Bagging, prefs.Pairs.Bootstrap

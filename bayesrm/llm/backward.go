@@ -44,6 +44,7 @@ func (m *Model) TrainLast(k int) ([]*Param, error) {
 	if k <= 0 || k > len(m.blocks) {
 		return nil, fmt.Errorf("llm: train the last %d layers: the model has %d", k, len(m.blocks))
 	}
+	m.source = "" // it is about to become another model
 	var trained []*Param
 	for _, p := range m.weights(len(m.blocks) - k) {
 		*p = (*p).clone()

@@ -410,6 +410,7 @@ func (m *Model) Copy() *Model {
 // Clone returns a model with base weights of its own, and no LoRA.
 func (m *Model) Clone() *Model {
 	c := m.Copy()
+	c.source = "" // it is about to become another model
 	tied := c.unembed == c.embed
 	for _, p := range c.weights(-1) {
 		*p = (*p).clone()

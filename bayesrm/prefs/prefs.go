@@ -120,15 +120,35 @@ func BootstrapIndices(n int, seed uint64) []int {
 	return out
 }
 
-// FromRanking returns every pair of a prompt's answers, which stand best first: K(K−1)/2 pairs.
-func FromRanking(prompt string, answers []string) *Pairs {
+// Ranking is a prompt with K ≥ 2 answers, best first.
+type Ranking struct {
+	Prompt  string
+	Answers []string
+}
+
+// Rankings is a set of rankings.
+type Rankings struct{ Rows []Ranking }
+
+// Pairs returns every pair of each ranking: K(K−1)/2 of K answers.
+func (r *Rankings) Pairs() *Pairs {
 	out := &Pairs{}
-	for i, better := range answers {
-		for _, worse := range answers[i+1:] {
-			out.Rows = append(out.Rows, Pair{Prompt: prompt, Chosen: better, Rejected: worse})
+	for _, row := range r.Rows {
+		for i, better := range row.Answers {
+			for _, worse := range row.Answers[i+1:] {
+				out.Rows = append(out.Rows, Pair{Prompt: row.Prompt, Chosen: better, Rejected: worse})
+			}
 		}
 	}
 	return out
+}
+
+// String is the number of rankings and of their answers.
+func (r *Rankings) String() string {
+	n := 0
+	for _, row := range r.Rows {
+		n += len(row.Answers)
+	}
+	return fmt.Sprintf("%d rankings of %d answers", len(r.Rows), n)
 }
 
 // Subsets divides the pairs by their subset.

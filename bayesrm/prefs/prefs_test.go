@@ -165,7 +165,7 @@ func TestFlipAndBootstrap(t *testing.T) {
 	if share := float64(len(in)) / 4000; b.Len() != 4000 || math.Abs(share-(1-1/math.E)) > 0.02 {
 		t.Errorf("a bootstrap sample of %d pairs has %.3f of them", b.Len(), share)
 	}
-	if r := FromRanking("p", []string{"x", "y", "z"}).Rows; len(r) != 3 || r[1].Chosen != "x" || r[1].Rejected != "z" {
+	if r := (&Rankings{Rows: []Ranking{{"p", []string{"x", "y", "z"}}}}).Pairs().Rows; len(r) != 3 || r[1].Chosen != "x" || r[1].Rejected != "z" {
 		t.Errorf("pairs of a ranking: %v", r)
 	}
 }

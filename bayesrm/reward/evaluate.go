@@ -9,6 +9,7 @@ import (
 	"gobayes/bayesrm/nn"
 	"gobayes/bayesrm/prefs"
 	"gobayes/bayesrm/progress"
+	"gobayes/bayesrm/train"
 )
 
 // Evaluation is how well a model predicts preference pairs.
@@ -62,15 +63,16 @@ type Epoch struct {
 	Train, HeldOut Evaluation
 }
 
-// watched is a Trainer that evaluates its model before each epoch.
+// watched evaluates the model in training before each epoch.
 type watched struct {
-	*Trainer
+	train.Model
+	m     *Model
 	pairs *prefs.Pairs
 }
 
 func (w *watched) Stage(ctx context.Context, epoch int) (err error) {
 	var e Epoch
-	m := w.Model
+	m := w.m
 	if e.Train, err = m.Evaluate(progress.Silent(ctx), w.pairs); err != nil {
 		return fmt.Errorf("before epoch %d: %w", epoch, err)
 	}
@@ -81,11 +83,11 @@ func (w *watched) Stage(ctx context.Context, epoch int) (err error) {
 	return nil
 }
 
-func (w *watched) SaveStage() ([]byte, error) { return json.Marshal(w.Model.Epochs) }
+func (w *watched) SaveStage() ([]byte, error) { return json.Marshal(w.m.Epochs) }
 
-func (w *watched) LoadStage(b []byte) error { return json.Unmarshal(b, &w.Model.Epochs) }
+func (w *watched) LoadStage(b []byte) error { return json.Unmarshal(b, &w.m.Epochs) }
 
 func (w *watched) Note() string {
-	e := w.Model.Epochs[len(w.Model.Epochs)-1]
+	e := w.m.Epochs[len(w.m.Epochs)-1]
 	return fmt.Sprintf("at the last epoch: loss %.3f, held out %.3f, accuracy %.2f", e.Train.NLL, e.HeldOut.NLL, e.HeldOut.Accuracy.Mean)
 }

@@ -35,6 +35,8 @@ type folder struct {
 const (
 	folderName = "reward.json"
 	ownBase    = "base"
+	headName   = "head.safetensors" // of a model without an adapter
+	headTensor = "score.weight"
 )
 
 // probe returns the reward of fixed tokens.
@@ -65,7 +67,12 @@ func (m *Model) Save(ctx context.Context, dir string) error {
 			return fmt.Errorf("reward: save %s: %w", dir, err)
 		}
 	}
-	if err := m.Base.SaveAdapter(dir, f.Base, m.Head); err != nil {
+	if m.Options.AllWeights {
+		head := map[string]safetensors.Tensor{headTensor: {Shape: []int{1, len(m.Head)}, Data: m.Head}}
+		if err := safetensors.Write(filepath.Join(dir, headName), head, nil); err != nil {
+			return fmt.Errorf("reward: save: %w", err)
+		}
+	} else if err := m.Base.SaveAdapter(dir, f.Base, m.Head); err != nil {
 		return fmt.Errorf("reward: save: %w", err)
 	}
 	b, err := json.MarshalIndent(f, "", "  ")
@@ -109,11 +116,19 @@ func Load(ctx context.Context, dir string, base *llm.Model) (*Model, error) {
 		}
 		m.initial = m.Theta()
 	}
-	if m.Head, err = m.Base.LoadAdapter(dir); err != nil {
+	file := "adapter_model.safetensors"
+	if f.Options.AllWeights {
+		file = headName
+		ts, err := safetensors.Read(filepath.Join(dir, headName))
+		if err != nil {
+			return nil, fmt.Errorf("reward: load: %w", err)
+		}
+		m.Head = ts[headTensor].Data
+	} else if m.Head, err = m.Base.LoadAdapter(dir); err != nil {
 		return nil, fmt.Errorf("reward: load: %w", err)
 	}
 	if C := base.Config.Width; len(m.Head) != C {
-		return nil, fmt.Errorf("reward: load %s: adapter_model.safetensors has a head (score.weight) of %d weights, want %d: without it there is no reward", dir, len(m.Head), C)
+		return nil, fmt.Errorf("reward: load %s: %s has a head (score.weight) of %d weights, want %d: without it there is no reward", dir, file, len(m.Head), C)
 	}
 	m.headGrad = make([]float32, len(m.Head))
 	r, err := m.probe(ctx)

@@ -24,6 +24,8 @@ type Options struct {
 	// Targets are the layers that carry LoRA, by PEFT's names. Default: the fused attention of GPT-NeoX, queries and
 	// values of Llama.
 	Targets []string
+	// AllWeights trains every weight of the base model instead of a LoRA. The posterior is then over the head alone: laplace.LastLayer.
+	AllWeights bool
 	// LearningRate falls to 0 in a straight line. Default 5e-5.
 	LearningRate float64
 	// Batch is pairs per step. Default 8.
@@ -69,6 +71,9 @@ func (o *Options) check() error {
 			return fmt.Errorf("%s %v: must be at least 0 and below 0.5", name, v)
 		}
 	}
+	if o.AllWeights && (o.Rank > 0 || o.Targets != nil || o.Dropout > 0 || o.Prior > 0 || o.PriorAtInitial) {
+		return fmt.Errorf("AllWeights: Rank, Targets, Dropout and Prior are of a LoRA; leave them out")
+	}
 	if !(o.Dropout >= 0 && o.Dropout < 1) {
 		return fmt.Errorf("Dropout %v: must be at least 0 and below 1", o.Dropout)
 	}
@@ -90,7 +95,9 @@ func (o *Options) resolve(m *llm.Model) Options {
 			*v = d
 		}
 	}
-	def(&r.Rank, 8)
+	if !r.AllWeights {
+		def(&r.Rank, 8)
+	}
 	def(&r.Batch, 8)
 	def(&r.Epochs, 1)
 	if r.Alpha == 0 {
@@ -99,7 +106,7 @@ func (o *Options) resolve(m *llm.Model) Options {
 	if r.LearningRate == 0 {
 		r.LearningRate = 5e-5
 	}
-	if r.Targets == nil {
+	if r.Targets == nil && !r.AllWeights {
 		r.Targets = m.DefaultTargets()
 	}
 	if r.MaxTokens <= 0 || r.MaxTokens > m.Config.Context {
@@ -133,22 +140,29 @@ func Train(ctx context.Context, base *llm.Model, pairs *prefs.Pairs, opts *Optio
 	if err != nil {
 		return nil, err
 	}
-	m := t.Model
-	o := m.Options.Schedule("train reward model", pairs.Len())
-	if m.Options.HeldOut == nil {
-		if m.Log, err = train.Run(ctx, t, o); err != nil {
-			return nil, fmt.Errorf("reward: %w", err)
-		}
-		return m, nil
+	if err := t.run(ctx, t, pairs); err != nil {
+		return nil, err
 	}
-	w := &watched{t, pairs}
-	if m.Log, err = train.Run(ctx, w, o); err == nil {
-		err = w.Stage(ctx, o.Epochs)
+	return t.Model, nil
+}
+
+// run trains by trainer, which is t or stands on it, and watches the held-out pairs beside those that it learns from.
+func (t *Trainer) run(ctx context.Context, trainer train.Model, pairs *prefs.Pairs) (err error) {
+	m := t.Model
+	defer m.Base.Train(false)
+	o := m.Options.Schedule("train reward model", m.pairs)
+	if m.Options.HeldOut == nil {
+		m.Log, err = train.Run(ctx, trainer, o)
+	} else {
+		w := &watched{trainer, m, pairs}
+		if m.Log, err = train.Run(ctx, w, o); err == nil {
+			err = w.Stage(ctx, o.Epochs)
+		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reward: %w", err)
+		return fmt.Errorf("reward: %w", err)
 	}
-	return m, nil
+	return nil
 }
 
 // Schedule is what train.Run needs to know.
@@ -168,21 +182,12 @@ type Trainer struct {
 
 // NewTrainer puts a new LoRA and a new head on a copy of base and encodes the pairs.
 func NewTrainer(base *llm.Model, pairs *prefs.Pairs, opts *Options) (*Trainer, error) {
-	if base.Tokenizer == nil {
-		return nil, fmt.Errorf("reward: train: the model has no tokenizer; load one from a folder with tokenizer.json")
-	}
 	if pairs.Len() == 0 {
 		return nil, fmt.Errorf("reward: train: no pairs")
 	}
-	if len(base.LoRAs()) > 0 {
-		return nil, fmt.Errorf("reward: train: the model carries LoRA, which a reward model would replace; give its Merge()")
-	}
-	if err := opts.check(); err != nil {
-		return nil, fmt.Errorf("reward: train: %w", err)
-	}
 	m, err := newModel(base, opts)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reward: train: %w", err)
 	}
 	t := &Trainer{Model: m}
 	if t.seqs, m.Cut, err = m.encodePairs(pairs); err != nil {
@@ -198,17 +203,28 @@ func NewTrainer(base *llm.Model, pairs *prefs.Pairs, opts *Options) (*Trainer, e
 
 // newModel puts LoRA and a random head, N(0, 1/(C+1)), on a copy of base.
 func newModel(base *llm.Model, opts *Options) (*Model, error) {
-	m := &Model{Base: base.Copy(), Options: opts.resolve(base)}
-	o := m.Options
+	if len(base.LoRAs()) > 0 {
+		return nil, fmt.Errorf("the model carries LoRA, which a reward model would replace; give its Merge()")
+	}
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	m := &Model{Options: opts.resolve(base)}
+	o, C := m.Options, base.Config.Width
+	m.Head, m.headGrad = NewHead(C, o.Seed), make([]float32, C)
+	if o.AllWeights {
+		m.Base = base.Clone()
+		m.Base.Train(true)
+		return m, nil
+	}
+	m.Base = base.Copy()
 	as, err := m.Base.AddLoRA(o.Targets, o.Rank, o.Alpha, o.Seed)
 	if err != nil {
-		return nil, fmt.Errorf("reward: %w", err)
+		return nil, err
 	}
 	for _, a := range as {
 		a.Dropout = o.Dropout
 	}
-	C := base.Config.Width
-	m.Head, m.headGrad = NewHead(C, o.Seed), make([]float32, C)
 	m.initial = m.Theta()
 	return m, nil
 }
@@ -229,6 +245,9 @@ func newHead(C int, seed, stream uint64) []float32 {
 // posterior and every score. cut says that the text was too long.
 func (m *Model) Encode(prompt, answer string) (ids []int, cut bool, err error) {
 	b, o := m.Base, m.Options
+	if b.Tokenizer == nil {
+		return nil, false, fmt.Errorf("the model has no tokenizer; load one from a folder with tokenizer.json")
+	}
 	p, err := b.EncodePrompt(prompt)
 	if err != nil {
 		return nil, false, err
@@ -331,38 +350,51 @@ func (t *Trainer) Weights() (params, grads [][]float32) {
 		params = append(params, a.A.Data, a.B.Data)
 		grads = append(grads, a.A.Grad, a.B.Grad)
 	}
+	if t.Model.Options.AllWeights {
+		for _, p := range t.Model.Base.Params() {
+			params, grads = append(params, p.Data), append(grads, p.Grad)
+		}
+	}
 	return append(params, t.Model.Head), append(grads, t.Model.headGrad)
 }
 
 // Step computes the mean loss of the pairs and its gradients.
 func (t *Trainer) Step(ctx context.Context, s train.Step) (float64, error) {
-	items := s.Items
-	m, n, C := t.Model, len(items), len(t.Model.Head)
 	var seqs [][]int
-	for _, i := range items {
+	for _, i := range s.Items {
 		seqs = append(seqs, t.seqs[2*i], t.seqs[2*i+1])
 	}
+	return t.step(ctx, s, seqs, func(r, dr []float64) (loss float64) {
+		for k, item := range s.Items {
+			l, dw, dl := t.Model.Options.loss(r[2*k], r[2*k+1], t.margins[item])
+			loss, dr[2*k], dr[2*k+1] = loss+l, dw, dl
+		}
+		return loss
+	})
+}
+
+// step computes a loss of the rewards r of texts, the sum over the items of s, and its gradients. loss writes those with respect to r
+// into dr.
+func (t *Trainer) step(ctx context.Context, s train.Step, seqs [][]int, loss func(r, dr []float64) float64) (float64, error) {
+	m, C := t.Model, len(t.Model.Head)
 	b := llm.Pack(seqs)
 	t.acts.Dropout = s.Seed
 	if err := m.Base.Forward(ctx, &t.acts, b, b.Lasts()); err != nil {
 		return 0, fmt.Errorf("reward: %w", err)
 	}
-	r := m.rewards(&t.acts)
+	n := float64(len(s.Items))
+	dr := make([]float64, len(seqs))
+	mean := loss(m.rewards(&t.acts), dr) / n
 	dhidden := make([]float32, len(t.acts.Hidden))
-	var loss float64
-	for k, item := range items {
-		l, dw, dl := m.Options.loss(r[2*k], r[2*k+1], t.margins[item])
-		loss += l / float64(n)
-		for side, g := range []float64{dw, dl} {
-			i, g := 2*k+side, float32(s.Weight*g/float64(n))
-			tensor.Axpy(dhidden[i*C:(i+1)*C], g, m.Head)
-			tensor.Axpy(m.headGrad, g, t.acts.Hidden[i*C:(i+1)*C])
-		}
+	for i, d := range dr {
+		g := float32(s.Weight * d / n)
+		tensor.Axpy(dhidden[i*C:(i+1)*C], g, m.Head)
+		tensor.Axpy(m.headGrad, g, t.acts.Hidden[i*C:(i+1)*C])
 	}
 	if err := m.Base.Backward(ctx, &t.acts, dhidden, llm.Accumulate); err != nil {
 		return 0, fmt.Errorf("reward: %w", err)
 	}
-	return loss + t.prior(s.Weight), nil
+	return mean + t.prior(s.Weight), nil
 }
 
 // prior adds the gradient of the prior's share in the mean loss, times weight, and returns that share.
@@ -390,8 +422,11 @@ func (t *Trainer) prior(weight float64) (loss float64) {
 
 // String is the size of the model and how training went.
 func (m *Model) String() string {
-	s := fmt.Sprintf("reward model: LoRA rank %d on %v, %d weights and a head of %d; %d pairs, %d epochs, loss %.3f at the end",
-		m.Options.Rank, m.Options.Targets, m.NumWeights(), len(m.Head), m.pairs, m.Options.Epochs, m.Log.Tail(50))
+	what := fmt.Sprintf("LoRA rank %d on %v, %d weights", m.Options.Rank, m.Options.Targets, m.NumWeights())
+	if m.Options.AllWeights {
+		what = "all weights trained"
+	}
+	s := fmt.Sprintf("reward model: %s and a head of %d; %d pairs, %d epochs, loss %.3f at the end", what, len(m.Head), m.pairs, m.Options.Epochs, m.Log.Tail(50))
 	if m.Cut > 0 {
 		s += fmt.Sprintf("; %.0f %% of the texts were cut to %d tokens", 100*float64(m.Cut)/float64(m.Texts), m.Options.MaxTokens)
 	}

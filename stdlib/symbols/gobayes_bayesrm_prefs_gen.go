@@ -13,13 +13,14 @@ func gobayes_bayesrm_prefsTable() map[string]reflect.Value {
 		"BootstrapIndices": reflect.ValueOf(p_gobayes_bayesrm_prefs.BootstrapIndices),
 		"Demo":             reflect.ValueOf((*p_gobayes_bayesrm_prefs.Demo)(nil)),
 		"Demos":            reflect.ValueOf((*p_gobayes_bayesrm_prefs.Demos)(nil)),
-		"FromRanking":      reflect.ValueOf(p_gobayes_bayesrm_prefs.FromRanking),
 		"Load":             reflect.ValueOf(p_gobayes_bayesrm_prefs.Load),
 		"LoadDemos":        reflect.ValueOf(p_gobayes_bayesrm_prefs.LoadDemos),
 		"LoadPairs":        reflect.ValueOf(p_gobayes_bayesrm_prefs.LoadPairs),
 		"LoadPool":         reflect.ValueOf(p_gobayes_bayesrm_prefs.LoadPool),
 		"Pair":             reflect.ValueOf((*p_gobayes_bayesrm_prefs.Pair)(nil)),
 		"Pairs":            reflect.ValueOf((*p_gobayes_bayesrm_prefs.Pairs)(nil)),
+		"Ranking":          reflect.ValueOf((*p_gobayes_bayesrm_prefs.Ranking)(nil)),
+		"Rankings":         reflect.ValueOf((*p_gobayes_bayesrm_prefs.Rankings)(nil)),
 	}
 }
 

@@ -20,6 +20,7 @@ func gobayes_bayesrm_rewardTable() map[string]reflect.Value {
 		"Options":       reflect.ValueOf((*p_gobayes_bayesrm_reward.Options)(nil)),
 		"Train":         reflect.ValueOf(p_gobayes_bayesrm_reward.Train),
 		"TrainODIN":     reflect.ValueOf(p_gobayes_bayesrm_reward.TrainODIN),
+		"TrainRankings": reflect.ValueOf(p_gobayes_bayesrm_reward.TrainRankings),
 		"Trainer":       reflect.ValueOf((*p_gobayes_bayesrm_reward.Trainer)(nil)),
 	}
 }
