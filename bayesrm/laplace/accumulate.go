@@ -19,6 +19,8 @@ type accumulator interface {
 	// overwritten afterwards.
 	add(d []float32, weights []float64)
 	structure() (structure, error)
+	// state is what it has gathered, as pointers to be saved and read again.
+	state() (rows *[]float32, sums *[]float64)
 }
 
 // newAccumulator makes the accumulator of l's curvature; some need a pass of their own before.
@@ -71,6 +73,9 @@ type known struct{ h *spectral }
 
 func (a known) add([]float32, []float64)      {}
 func (a known) structure() (structure, error) { return a.h, nil }
+func (a known) state() (*[]float32, *[]float64) {
+	return new([]float32), new([]float64)
+}
 
 // moments gathers the second moments of the gradients along known eigenvectors.
 type moments struct{ h *spectral }
@@ -87,6 +92,8 @@ func (a *moments) add(d []float32, weights []float64) {
 
 func (a *moments) structure() (structure, error) { return a.h, nil }
 
+func (a *moments) state() (*[]float32, *[]float64) { return new([]float32), &a.h.values }
+
 // gradients keeps the gradients themselves.
 type gradients struct {
 	d  []float32
@@ -101,6 +108,8 @@ func (a *gradients) add(d []float32, weights []float64) {
 }
 
 func (a *gradients) structure() (structure, error) { return newDual(a.d, a.sw), nil }
+
+func (a *gradients) state() (*[]float32, *[]float64) { return &a.d, &a.sw }
 
 // products gathers Σ w·tᵀt of the gradients t = d, or of their coordinates t = d·u in a subspace.
 type products struct {
@@ -121,6 +130,11 @@ func (a *products) add(d []float32, weights []float64) {
 	b := mat.NewDense(n, K, nil)
 	widen(b, d, sw, 0)
 	linalg.AddGram(a.h, mat.DenseCopyOf(b.T()))
+}
+
+func (a *products) state() (*[]float32, *[]float64) {
+	raw := a.h.RawSymmetric()
+	return new([]float32), &raw.Data // reading goes into the array itself: it has the same length
 }
 
 func (a *products) structure() (structure, error) {
@@ -148,7 +162,10 @@ func (l *Posterior) inducing(ctx context.Context, seqs [][]int, m int) ([]float3
 		chosen = append(chosen, seqs[2*n], seqs[2*n+1])
 	}
 	var d []float32
-	err := l.pairGradients(ctx, "gradients of the inducing pairs", chosen, func(_ []float64, rows []float32) { d = append(d, rows...) })
+	err := l.pairGradients(ctx, "gradients of the inducing pairs", chosen, 0, func(_ []float64, rows []float32) error {
+		d = append(d, rows...)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}

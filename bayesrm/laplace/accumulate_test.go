@@ -3,11 +3,13 @@ package laplace
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"gobayes/bayesrm/internal/check"
 	"gobayes/bayesrm/metrics"
 	"gobayes/bayesrm/nn"
+	"gobayes/bayesrm/reward"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -259,6 +261,25 @@ func TestEmpiricalFisher(t *testing.T) {
 		q := 1 - nn.Sigmoid(p.Mean)
 		check.Close(t, "√weight", []float64{l.h.(*dual).sw[i]}, []float64{q}, 1e-6, 1e-4)
 		check.Close(t, "exact √weight", []float64{exact.h.(*dual).sw[i]}, []float64{math.Sqrt(q * (1 - q))}, 1e-6, 1e-4)
+	}
+}
+
+// TestAllWeights: of a model whose weights were all trained, the posterior is over the head.
+func TestAllWeights(t *testing.T) {
+	some, train, held := trained(t)
+	m, err := reward.Train(t.Context(), some.Base.Copy(), train, &reward.Options{AllWeights: true, LearningRate: 1e-3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Fit(t.Context(), m, train, nil); err == nil || !strings.Contains(err.Error(), "LastLayer") {
+		t.Errorf("error %v", err)
+	}
+	l, err := Fit(t.Context(), m, train, &Options{Weights: LastLayer()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bs, err := l.ScorePairs(t.Context(), held); err != nil || !(bs[0].Var > 0) {
+		t.Errorf("%v, %v", bs, err)
 	}
 }
 

@@ -86,6 +86,10 @@ type Options struct {
 	Rank int
 	// Inducing pairs of Nystrom, evenly spaced among all. Default 256.
 	Inducing int
+	// Checkpoint is a file from which a fit that was stopped or killed goes on, to the same bits; it is written about every Every pairs (default
+	// 500) and removed at the end.
+	Checkpoint string
+	Every      int
 }
 
 // Posterior is a reward model with a Gaussian over its weights.
@@ -168,7 +172,9 @@ func fit(ctx context.Context, m *reward.Model, seqs [][]int, opts *Options) (*Po
 	if err != nil {
 		return nil, err
 	}
-	l.Weights = len(theta)
+	if l.Weights = len(theta); l.Weights == 0 {
+		return nil, errors.New("the model has no LoRA weights: all of its weights were trained; give Weights: laplace.LastLayer()")
+	}
 	for _, v := range theta {
 		l.ThetaNorm2 += v * v
 	}
@@ -257,7 +263,11 @@ func (l *Posterior) curvature(ctx context.Context, seqs [][]int, o *Options) (st
 	if err != nil {
 		return nil, err
 	}
-	err = l.pairGradients(ctx, "fit Laplace", seqs, func(diff []float64, d []float32) {
+	c, err := l.resume(seqs, o, acc)
+	if err != nil {
+		return nil, err
+	}
+	err = l.pairGradients(ctx, "fit Laplace", seqs, c.done, func(diff []float64, d []float32) error {
 		weights := make([]float64, len(diff))
 		for i, f := range diff {
 			ll, slope := nn.LogLikelihood(f, l.Model.Options.LabelNoise)
@@ -270,8 +280,12 @@ func (l *Posterior) curvature(ctx context.Context, seqs [][]int, o *Options) (st
 			weights[i] /= l.Temperature
 		}
 		acc.add(d, weights)
+		return c.passed(l, acc, len(diff))
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := c.remove(); err != nil {
 		return nil, err
 	}
 	if l.Informative < 1e-9*float64(l.Pairs) {
@@ -280,10 +294,14 @@ func (l *Posterior) curvature(ctx context.Context, seqs [][]int, o *Options) (st
 	return acc.structure()
 }
 
-// pairGradients calls f with the reward differences of a batch of pairs [n] and their gradients [n, P], batch by batch.
-func (l *Posterior) pairGradients(ctx context.Context, task string, seqs [][]int, f func(diff []float64, d []float32)) error {
+// pairGradients calls f with the reward differences of a batch of pairs [n] and their gradients [n, P], batch by batch. Of the batches, those
+// of the first pairs are left out.
+func (l *Posterior) pairGradients(ctx context.Context, task string, seqs [][]int, first int, f func(diff []float64, d []float32) error) error {
 	var acts llm.Acts
 	return llm.Batches(ctx, task, pairwise(seqs), false, func(from, to int) error {
+		if to <= first {
+			return nil
+		}
 		r, J, err := l.jacobians(ctx, &acts, seqs[2*from:2*to])
 		if err != nil {
 			return err
@@ -299,8 +317,7 @@ func (l *Posterior) pairGradients(ctx context.Context, task string, seqs [][]int
 			copy(row, J[2*i*P:(2*i+1)*P])
 			tensor.Axpy(row, -1, J[(2*i+1)*P:(2*i+2)*P])
 		}
-		f(diff, J[:n*P])
-		return nil
+		return f(diff, J[:n*P])
 	})
 }
 

@@ -58,10 +58,11 @@ func (l *Posterior) ScorePairs(ctx context.Context, pairs *prefs.Pairs) ([]PairB
 		return nil, fmt.Errorf("laplace: score pairs: %w", err)
 	}
 	out := make([]PairBelief, 0, pairs.Len())
-	err = l.pairGradients(ctx, "score pairs", seqs, func(diff []float64, d []float32) {
+	err = l.pairGradients(ctx, "score pairs", seqs, 0, func(diff []float64, d []float32) error {
 		for i, v := range l.post.variances(d, len(diff)) {
 			out = append(out, PairBelief{diff[i], v})
 		}
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("laplace: score pairs: %w", err)

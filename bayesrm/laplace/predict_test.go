@@ -36,11 +36,12 @@ func TestGoldenPairs(t *testing.T) {
 		t.Fatal(err)
 	}
 	var at, probit, variance []float64
-	err = l.pairGradients(t.Context(), "test", flat(g.Pairs), func(diff []float64, d []float32) {
+	err = l.pairGradients(t.Context(), "test", flat(g.Pairs), 0, func(diff []float64, d []float32) error {
 		for i, v := range l.post.variances(d, len(diff)) {
 			b := PairBelief{diff[i], v}
 			at, probit, variance = append(at, b.MAP()), append(probit, b.Probit()), append(variance, b.Var)
 		}
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)

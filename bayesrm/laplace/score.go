@@ -126,6 +126,9 @@ func (c *Centred) origin(ctx context.Context, prompt string) ([]float64, error) 
 type ScoreOptions struct {
 	// Single leaves out the relative variances, which need every gradient of a prompt in memory at once.
 	Single bool
+	// Checkpoint is a file that keeps the beliefs of each prompt as soon as they are there: a run that was stopped or killed goes on with the
+	// prompts that are missing. It stays: a later call reads its beliefs.
+	Checkpoint string
 }
 
 // ScorePool returns the beliefs about all answers of a pool, in its order, with variances of the single response and
@@ -135,11 +138,25 @@ func (l *Posterior) ScorePool(ctx context.Context, pool *bayesrm.Pool, opts *Sco
 	if opts != nil && opts.Single {
 		from = nil
 	}
+	var kept *kept
+	if opts != nil && opts.Checkpoint != "" {
+		var err error
+		if kept, err = l.openKept(opts.Checkpoint, pool, opts.Single); err != nil {
+			return nil, fmt.Errorf("laplace: score pool: %w", err)
+		}
+		defer kept.Close() //nolint:errcheck // every line has been written
+	}
 	var out []bayesrm.Belief
 	for i, q := range pool.Questions {
-		bs, err := one(l.questions(ctx, []bayesrm.Question{q}, from))
-		if err != nil {
-			return nil, fmt.Errorf("laplace: score pool: prompt %d of %d (%s): %w", i, len(pool.Questions), q.ID, err)
+		bs, ok := kept.beliefs(i)
+		if !ok {
+			var err error
+			if bs, err = one(l.questions(ctx, []bayesrm.Question{q}, from)); err == nil {
+				err = kept.add(i, bs)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("laplace: score pool: prompt %d of %d (%s): %w", i, len(pool.Questions), q.ID, err)
+			}
 		}
 		out = append(out, bs...)
 		progress.Report(ctx, progress.Event{Task: "score pool", Done: i + 1, Total: len(pool.Questions)})

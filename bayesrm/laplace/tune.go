@@ -162,8 +162,9 @@ func (l *Posterior) heldOut(ctx context.Context, pairs *prefs.Pairs) (func(delta
 		variances func(delta float64) ([]float64, error)
 	}
 	var parts []part
-	err = l.pairGradients(ctx, "gradients of held-out pairs", seqs, func(diff []float64, d []float32) {
+	err = l.pairGradients(ctx, "gradients of held-out pairs", seqs, 0, func(diff []float64, d []float32) error {
 		parts = append(parts, part{diff, l.h.sweep(d, len(diff))})
+		return nil
 	})
 	if err != nil {
 		return nil, err

@@ -188,7 +188,7 @@ func TestGroups(t *testing.T) {
 		}
 		P := l.Weights
 		H := mat.NewSymDense(P, nil)
-		err = l.pairGradients(t.Context(), "test", seqs, func(diff []float64, d []float32) {
+		err = l.pairGradients(t.Context(), "test", seqs, 0, func(diff []float64, d []float32) error {
 			for n, f := range diff {
 				v := mat.NewVecDense(P, nil)
 				for p, x := range d[n*P : (n+1)*P] {
@@ -196,6 +196,7 @@ func TestGroups(t *testing.T) {
 				}
 				H.SymRankOne(H, nn.Information(f, 0), v)
 			}
+			return nil
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -60,6 +60,10 @@ type Options struct {
 	HeldOut *prefs.Pairs `json:"-"`
 	// Seed of the LoRA, the head and the order of the pairs.
 	Seed uint64
+	// Checkpoint is a file from which a run that was stopped or killed goes on, to the same bits; it is written every Every steps
+	// (default 100). See train.Options.
+	Checkpoint string `json:"-"`
+	Every      int    `json:"-"`
 }
 
 func (o *Options) check() error {
@@ -151,6 +155,11 @@ func (t *Trainer) run(ctx context.Context, trainer train.Model, pairs *prefs.Pai
 	m := t.Model
 	defer m.Base.Train(false)
 	o := m.Options.Schedule("train reward model", m.pairs)
+	if o.Checkpoint, o.Every = m.Options.Checkpoint, m.Options.Every; o.Checkpoint != "" {
+		if o.Key, err = train.Key(m.Base.Fingerprint(), m.Options, t.seqs, t.margins); err != nil {
+			return fmt.Errorf("reward: %w", err)
+		}
+	}
 	if m.Options.HeldOut == nil {
 		m.Log, err = train.Run(ctx, trainer, o)
 	} else {

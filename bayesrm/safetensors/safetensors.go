@@ -2,6 +2,7 @@
 package safetensors
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/binary"
@@ -230,12 +231,24 @@ func Write(path string, tensors map[string]Tensor, metadata map[string]string) e
 // WriteFile writes a file by way of a temporary file beside it, synced and renamed: a reader sees the old content or the
 // new, never a part.
 func WriteFile(path string, data []byte) error {
+	return WriteWith(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// WriteWith is WriteFile for what write spells.
+func WriteWith(path string, write func(w io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return fmt.Errorf("safetensors: write %s: %w", path, err)
 	}
 	defer os.Remove(f.Name())
-	_, err = f.Write(data)
+	w := bufio.NewWriter(f)
+	err = write(w)
+	if err == nil {
+		err = w.Flush()
+	}
 	if err == nil {
 		err = f.Sync()
 	}

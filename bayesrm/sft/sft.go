@@ -135,8 +135,18 @@ func Train(ctx context.Context, base *llm.Model, demos *prefs.Demos, opts *Optio
 			r.Cut++
 		}
 	}
+	key := ""
+	if o.Checkpoint != "" {
+		var ids [][]int
+		for _, x := range t.texts {
+			ids = append(ids, x.ids)
+		}
+		if key, err = train.Key(base.Fingerprint(), o.Targets, o.Rank, o.Alpha, o.Prompts, ids); err != nil {
+			return nil, fmt.Errorf("sft: %w", err)
+		}
+	}
 	r.Log, err = train.Run(ctx, t, train.Options{Task: "fine-tune", Items: len(t.texts), Batch: o.Batch, Epochs: o.Epochs, Schedule: optim.Cosine(o.LearningRate, o.WarmUp),
-		Beta2: o.Beta2, WeightDecay: o.WeightDecay, Clip: o.Clip, Seed: o.Seed, Checkpoint: o.Checkpoint})
+		Beta2: o.Beta2, WeightDecay: o.WeightDecay, Clip: o.Clip, Seed: o.Seed, Checkpoint: o.Checkpoint, Key: key})
 	if err != nil {
 		return nil, fmt.Errorf("sft: %w", err)
 	}

@@ -1,6 +1,8 @@
 package train
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +30,15 @@ func (o *Options) fingerprint(sizes []int, total int) string {
 		s += fmt.Sprintf(" %v", o.Schedule(step, total))
 	}
 	return s
+}
+
+// Key is a hash of what a run depends on, for Options.Key. The parts are those that JSON can spell.
+func Key(parts ...any) (string, error) {
+	h := sha256.New()
+	if err := json.NewEncoder(h).Encode(parts); err != nil {
+		return "", fmt.Errorf("train: key: %w", err)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }
 
 // state lists what a run changes, by name.

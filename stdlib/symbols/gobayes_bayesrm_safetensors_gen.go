@@ -17,6 +17,7 @@ func gobayes_bayesrm_safetensorsTable() map[string]reflect.Value {
 		"Tensor":    reflect.ValueOf((*p_gobayes_bayesrm_safetensors.Tensor)(nil)),
 		"Write":     reflect.ValueOf(p_gobayes_bayesrm_safetensors.Write),
 		"WriteFile": reflect.ValueOf(p_gobayes_bayesrm_safetensors.WriteFile),
+		"WriteWith": reflect.ValueOf(p_gobayes_bayesrm_safetensors.WriteWith),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 func gobayes_bayesrm_trainTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
+		"Key":     reflect.ValueOf(p_gobayes_bayesrm_train.Key),
 		"Log":     reflect.ValueOf((*p_gobayes_bayesrm_train.Log)(nil)),
 		"Model":   reflect.ValueOf((*p_gobayes_bayesrm_train.Model)(nil)),
 		"Options": reflect.ValueOf((*p_gobayes_bayesrm_train.Options)(nil)),
