@@ -343,7 +343,9 @@ func (k *Kernel) execute(ctx context.Context, code string, r *run) (Result, erro
 	if err := k.send(k.shell, h, nil, content); err != nil {
 		return Result{}, fmt.Errorf("client: execute: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = k.Interrupt(context.Background()) })
+	ended := make(chan struct{})
+	defer close(ended)
+	stop := context.AfterFunc(ctx, func() { k.insist(ended) })
 	defer stop()
 	m, err := k.await(context.Background(), h.MsgID, wait)
 	if err != nil {
@@ -462,6 +464,27 @@ func (r *run) take(m *wire.Message) (notebook.Output, bool) {
 	}
 	return o, true
 }
+
+// again is how long an interrupted cell may go on before it is interrupted anew: the first request may have come before the cell
+// had begun.
+const again = 300 * time.Millisecond
+
+// insist interrupts the cell until it has ended.
+func (k *Kernel) insist(ended chan struct{}) {
+	for {
+		_ = k.Interrupt(context.Background()) // a kernel that is gone ends the cell too
+		select {
+		case <-ended:
+			return
+		case <-k.exited:
+			return
+		case <-time.After(again):
+		}
+	}
+}
+
+// PID is the process of the kernel.
+func (k *Kernel) PID() int { return k.cmd.Process.Pid }
 
 // Interrupt stops the running cell.
 func (k *Kernel) Interrupt(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package notebook
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,4 +90,33 @@ func TestParametrise(t *testing.T) {
 	if err := (&Notebook{}).Parametrise([]string{"n=1"}); err == nil {
 		t.Error("parameters without a place were taken")
 	}
+}
+
+// FuzzRead: any bytes are a notebook that can be written and read again, or an error that wraps ErrFormat.
+func FuzzRead(f *testing.F) {
+	f.Add([]byte(`{"nbformat":4,"nbformat_minor":5,"metadata":{},"cells":[{"cell_type":"code","id":"a","metadata":{"tags":["parameters"]},"source":["x := 1\n"],"outputs":[{"output_type":"stream","name":"stdout","text":"a"}],"execution_count":null}]}`))
+	f.Add([]byte(`{"cells":null}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		name := filepath.Join(t.TempDir(), "n.ipynb")
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		nb, err := Read(name)
+		if err != nil {
+			if !errors.Is(err, ErrFormat) {
+				t.Fatalf("error does not wrap ErrFormat: %v", err)
+			}
+			return
+		}
+		_ = nb.Parametrise([]string{"x=2"}) // or an error
+		if _, err := nb.HTML("title"); err != nil {
+			t.Fatalf("HTML: %v", err)
+		}
+		if err := nb.Write(name); err != nil {
+			t.Fatalf("write: %v", err)
+		}
+		if _, err := Read(name); err != nil {
+			t.Fatalf("read again: %v", err)
+		}
+	})
 }

@@ -268,7 +268,24 @@ func (b *builder) unit(u cell.Unit) {
 		b.varDecls++
 	default:
 		b.body.WriteString(at + u.Text + "\n")
+		if labelOfNothing(u.Stmt) { // it is not that of the next statement
+			b.body.WriteString(";\n")
+		}
 		b.plan = append(b.plan, planned{unit: u, index: len(b.plan) - b.varDecls})
+	}
+}
+
+// labelOfNothing reports whether s is a label that no statement follows.
+func labelOfNothing(s ast.Stmt) bool {
+	for {
+		l, ok := s.(*ast.LabeledStmt)
+		if !ok {
+			return false
+		}
+		if _, empty := l.Stmt.(*ast.EmptyStmt); empty {
+			return true
+		}
+		s = l.Stmt
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"runtime/debug"
 	"sort"
 	"strings"
 	"sync"
@@ -58,8 +59,27 @@ type Ready struct {
 }
 
 // Prepare checks the n-th cell and loads its declarations; nothing of it runs. The error is a check.Errors, a
-// scanner.ErrorList, or says what the interpreter refused; then the session is as it was.
-func (s *Session) Prepare(n int, src string) (*Ready, error) {
+// scanner.ErrorList, a *Failure, or says what the interpreter refused; then the session is as it was.
+func (s *Session) Prepare(n int, src string) (ready *Ready, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			ready, err = nil, &Failure{r, string(debug.Stack())}
+		}
+	}()
+	return s.prepare(n, src)
+}
+
+// Failure is a fault of the kernel itself, met while it read a cell.
+type Failure struct {
+	Panic any
+	Stack string
+}
+
+func (f *Failure) Error() string {
+	return fmt.Sprintf("the kernel has a fault that this cell has met: %v; nothing of the cell ran, and the session is as it was", f.Panic)
+}
+
+func (s *Session) prepare(n int, src string) (*Ready, error) {
 	name := cell.Name(n)
 	s.mu.Lock()
 	s.texts[name], s.last = src, name
