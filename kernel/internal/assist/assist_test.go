@@ -64,7 +64,7 @@ func TestComplete(t *testing.T) {
 		{"in a case", "switch name {\ncase na|", "name", ""},
 		{"declared later in the cell", "la|\nfunc later() {}", "later", ""},
 		{"fields of options", "reward.Train(ctx, nil, nil, &reward.Options{Ra|", "Rank", ""},
-		{"fields that are not set", "&reward.Options{Rank: 3, |}", "Alpha", "Rank"},
+		{"fields that are not set", "&reward.Options{Rank: 3, |}", "AllWeights Alpha", "Rank"},
 		{"fields come first", "Point{|}", "X y", ""},
 		{"elements without type", "[]Point{{X: 1}, {|", "X y", ""},
 		{"a value, not a field", "Point{X: wi|}", "width", ""},
