@@ -1,6 +1,6 @@
-"""Drives JupyterLab in Chromium as a user would: .ci/browser.py FOLDER writes its screenshots to FOLDER.
+"""Drives JupyterLab and Notebook 7 in Chromium as a user would: .ci/browser.py FOLDER writes its screenshots to FOLDER.
 
-Needs jupyterlab, ipywidgets and playwright (its Python package alone) and Debian's Chromium; the kernel bayesrm is installed.
+Needs jupyterlab, notebook, ipywidgets and playwright (its Python package alone) and Debian's Chromium; the kernel bayesrm is installed.
 """
 
 import json
@@ -106,14 +106,10 @@ class Page:
         return re.sub(r"%20", " ", src)
 
 
-def check(lab):
-    lab.open()
-    no_news = lab.page.get_by_role("button", name="No", exact=True)
-    if no_news.count():
-        no_news.click()
+def drag(lab):
+    """Runs the cell with the controls and moves both."""
     lab.run("interact")
     lab.page.wait_for_selector(".noUi-handle")
-    lab.picture("1-interact")
     assert "std at 1.0" in lab.title(), lab.title()[:3000]
     handle = lab.page.locator(".noUi-handle").first
     box = handle.bounding_box()
@@ -128,7 +124,15 @@ def check(lab):
     wait(moved, "the slider was dragged, and the curve is the same")
     lab.page.locator(".widget-dropdown select").first.select_option("var")
     wait(lambda: re.search(r"var at ([2-4]\.\d)", lab.title()), "the menu was changed, and the curve is the same")
-    lab.picture("2-dragged")
+
+
+def check(lab):
+    lab.open()
+    no_news = lab.page.get_by_role("button", name="No", exact=True)
+    if no_news.count():
+        no_news.click()
+    drag(lab)
+    lab.picture("1-dragged")
 
     lab.run("button")
     button = lab.page.locator("button.jupyter-button")
@@ -144,7 +148,7 @@ def check(lab):
     box = marks.first.bounding_box()
     assert box["width"] > 600, box
     lab.cell("chart").scroll_into_view_if_needed()
-    lab.picture("3-chart")
+    lab.picture("2-chart")
     lab.run("error")
     expect(lab.cell("error")).to_contain_text("did you mean label?")
 
@@ -153,12 +157,12 @@ def check(lab):
     lab.page.keyboard.press("Tab")
     popup = lab.page.locator(".jp-Completer")
     expect(popup).to_be_visible()
-    lab.picture("4-completion")
+    lab.picture("3-completion")
     lab.page.keyboard.press("Enter")
     expect(lab.cell("empty")).to_contain_text("laplace.Fit")
     lab.page.keyboard.press("Shift+Tab")
     expect(lab.page.locator(".jp-Tooltip")).to_contain_text("ctx context.Context,")
-    lab.picture("5-inspect")
+    lab.picture("4-inspect")
     lab.cell("empty").locator(".cm-content").click()
     lab.page.keyboard.press("End")
     for _ in "Fit":
@@ -166,14 +170,14 @@ def check(lab):
     lab.page.keyboard.press("Tab")
     expect(popup).to_be_visible()
     expect(popup).to_contain_text("TuneOptions")
-    lab.picture("6-members")
+    lab.picture("5-members")
     lab.page.keyboard.press("Escape")
 
     lab.page.keyboard.press("Control+s")
     lab.page.wait_for_timeout(1500)
     lab.open()  # the page anew: the kernel still runs, and the controls come back
     lab.page.wait_for_selector(".noUi-handle", timeout=20000)
-    lab.picture("7-reloaded")
+    lab.picture("6-reloaded")
     lab.page.locator(".widget-dropdown select").first.select_option("std")
     wait(lambda: re.search(r"std at ([2-4]\.\d)", lab.title()), "after a reload the menu does nothing")
 
@@ -192,6 +196,7 @@ def main():
     port = free_port()
     with tempfile.TemporaryDirectory() as folder, open(shots / "jupyterlab.log", "w") as log:
         notebook(pathlib.Path(folder) / "w.ipynb")
+        notebook(pathlib.Path(folder) / "n.ipynb")
         server = serve(folder, port, log)
         try:
             with sync_playwright() as p:
@@ -199,8 +204,12 @@ def main():
                 browser = p.chromium.launch(executable_path="/usr/bin/chromium", args=quiet)
                 page = browser.new_page(viewport={"width": 1100, "height": 1000})
                 lab = Page(page, f"http://127.0.0.1:{port}/lab/tree/w.ipynb", shots)
+                classic = Page(page, f"http://127.0.0.1:{port}/notebooks/n.ipynb", shots)
                 try:
                     check(lab)
+                    classic.open()
+                    drag(classic)
+                    classic.picture("7-notebook")
                 except BaseException:
                     lab.picture("failed")
                     raise
@@ -208,7 +217,7 @@ def main():
         finally:
             server.terminate()
             server.wait()
-    print("JupyterLab in Chromium: widgets, reload, completion, inspection, errors: well")
+    print("Chromium: widgets, reload, completion, inspection, errors in JupyterLab, widgets in Notebook 7: well")
 
 
 main()
