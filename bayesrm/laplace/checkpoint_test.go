@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"testing"
 
@@ -24,6 +25,19 @@ func stopAfter(ctx context.Context, task string, n int) context.Context {
 			}
 		}
 	})
+}
+
+// TestTighten: the collector's setting comes back, also after fits side by side.
+func TestTighten(t *testing.T) {
+	before := debug.SetGCPercent(77)
+	defer debug.SetGCPercent(before)
+	a, b := tighten(), tighten()
+	a()
+	during := debug.SetGCPercent(tightPercent)
+	b()
+	if after := debug.SetGCPercent(77); during != tightPercent || after != 77 {
+		t.Errorf("%d during, %d after", during, after)
+	}
 }
 
 // TestResumeFit: a fit that is stopped after any batch, again and again, ends with the bits of an undisturbed one; another fit's

@@ -259,6 +259,7 @@ func (l *Posterior) jacobians(ctx context.Context, acts *llm.Acts, seqs [][]int)
 
 // curvature passes over the pairs and returns H, after which the likelihood is known too.
 func (l *Posterior) curvature(ctx context.Context, seqs [][]int, o *Options) (structure, error) {
+	defer tighten()()
 	acc, err := l.newAccumulator(ctx, seqs, o)
 	if err != nil {
 		return nil, err

@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/gob"
 	"errors"
 	"flag"
 	"fmt"
@@ -176,11 +175,7 @@ func (t *task) do(name string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	var b bytes.Buffer
-	if err := gob.NewEncoder(&b).Encode(v); err != nil {
-		return err
-	}
-	return safetensors.WriteFile(t.path(resultName), b.Bytes())
+	return safetensors.WriteFile(t.path(resultName), fmt.Appendf(nil, "%v\n", v)) // numbers in full; gob's bytes depend on what was encoded before
 }
 
 func (t *task) policy(ctx context.Context) (*llm.Model, error) {
