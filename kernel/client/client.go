@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"gobayes/kernel/internal/mime"
 	"gobayes/kernel/internal/wire"
 	"gobayes/kernel/internal/zmtp"
 	"gobayes/kernel/notebook"
@@ -274,6 +273,8 @@ func (k *Kernel) onStdin(frames [][]byte) {
 	}()
 }
 
+const widgetView = "application/vnd.jupyter.widget-view+json"
+
 // run gathers the outputs of a cell.
 type run struct {
 	id      string
@@ -420,7 +421,7 @@ func (r *run) take(m *wire.Message) (notebook.Output, bool) {
 	if c.Data != nil {
 		o.Data = map[string]any{}
 	}
-	delete(c.Data, mime.Widget) // the models are not kept: what stands beside the view is
+	delete(c.Data, widgetView) // the models are not kept: what stands beside the view is
 	for typ, raw := range c.Data {
 		var s string
 		if json.Unmarshal(raw, &s) == nil {

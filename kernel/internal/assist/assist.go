@@ -6,6 +6,7 @@ import (
 	"go/scanner"
 	"go/token"
 	"go/types"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -74,26 +75,34 @@ func (d *draft) at(i int) ast.Node {
 
 // closers closes the brackets that code leaves open.
 func closers(code string) string {
-	var open []byte
-	for _, t := range tokens(code) {
-		switch t.tok {
+	ts := tokens(code)
+	var b strings.Builder
+	for _, i := range slices.Backward(opened(ts)) {
+		switch ts[i].tok {
 		case token.LPAREN:
-			open = append(open, ')')
+			b.WriteByte(')')
 		case token.LBRACK:
-			open = append(open, ']')
+			b.WriteByte(']')
 		case token.LBRACE:
-			open = append(open, '}')
+			b.WriteByte('}')
+		}
+	}
+	return b.String()
+}
+
+// opened lists the brackets that are open at the end, as indices of tokens.
+func opened(ts []tokenAt) (open []int) {
+	for i, t := range ts {
+		switch t.tok {
+		case token.LPAREN, token.LBRACK, token.LBRACE:
+			open = append(open, i)
 		case token.RPAREN, token.RBRACK, token.RBRACE:
 			if len(open) > 0 {
 				open = open[:len(open)-1]
 			}
 		}
 	}
-	var b strings.Builder
-	for i := len(open) - 1; i >= 0; i-- {
-		b.WriteByte(open[i])
-	}
-	return b.String()
+	return open
 }
 
 type tokenAt struct {
@@ -175,23 +184,12 @@ func byteOffset(code string, pos int) int {
 	return len(code)
 }
 
-// qualify writes types as a cell does: with the package's name, without one for the user's own.
-func qualify(p *types.Package) string {
-	if p.Path() == "main" {
-		return ""
-	}
-	return p.Name()
-}
-
 // lookup returns what a name means in the next cell: the session's own or what is predeclared there; nil if nothing.
 func (a *Assistant) lookup(name string) types.Object {
 	if o := a.session.Lookup(name); o != nil {
 		return o
 	}
-	path, member := session.PreludePath, session.Prelude(name)
-	if name == "ctx" {
-		path, member = "context", "Context"
-	}
+	path, member := session.Predeclared(name)
 	if member == "" {
 		return nil
 	}
@@ -214,8 +212,8 @@ func (a *Assistant) doc(pkg *types.Package, name string) string {
 	if pkg.Path() == "main" {
 		return a.session.Doc(name)
 	}
-	if pkg.Path() == session.PreludePath && session.Prelude(name) != "" {
-		name = session.Prelude(name)
+	if path, member := session.Predeclared(name); member != "" && path == pkg.Path() {
+		name = member
 	}
 	if a.docs[pkg.Path()] == nil {
 		a.docs[pkg.Path()] = stdlib.Docs(pkg.Path())

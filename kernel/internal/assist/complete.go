@@ -389,13 +389,13 @@ func (a *Assistant) completion(c candidate) Completion {
 		if o.Signature().Recv() != nil {
 			out.Kind = "method"
 		}
-		out.Signature = strings.TrimPrefix(types.TypeString(t, qualify), "func")
+		out.Signature = strings.TrimPrefix(types.TypeString(t, session.Qualify), "func")
 	case *types.TypeName:
 		out.Kind, out.Signature = "class", kindOf(t)
 	case *types.Const:
-		out.Kind, out.Signature = "constant", types.TypeString(t, qualify)
+		out.Kind, out.Signature = "constant", types.TypeString(t, session.Qualify)
 	case *types.Var:
-		out.Kind, out.Signature = "instance", types.TypeString(t, qualify)
+		out.Kind, out.Signature = "instance", types.TypeString(t, session.Qualify)
 		if o.IsField() {
 			out.Kind = "property"
 		}
@@ -416,6 +416,6 @@ func kindOf(t types.Type) string {
 	case *types.Interface:
 		return "interface"
 	default:
-		return types.TypeString(u, qualify)
+		return types.TypeString(u, session.Qualify)
 	}
 }

@@ -7,7 +7,10 @@ import (
 	"go/doc/comment"
 	"go/token"
 	"go/types"
+	"slices"
 	"strings"
+
+	"gobayes/kernel/internal/session"
 )
 
 // Description is what is known of a name, as Markdown and as plain text.
@@ -47,20 +50,9 @@ func (a *Assistant) Describe(name string) (Description, bool) {
 
 // callee returns the end of the name of the innermost function whose arguments are open at the end of code.
 func callee(code string) (end int, ok bool) {
-	var open []int // the tokens that opened brackets
 	ts := tokens(code)
-	for i, t := range ts {
-		switch t.tok {
-		case token.LPAREN, token.LBRACK, token.LBRACE:
-			open = append(open, i)
-		case token.RPAREN, token.RBRACK, token.RBRACE:
-			if len(open) > 0 {
-				open = open[:len(open)-1]
-			}
-		}
-	}
-	for k := len(open) - 1; k >= 0; k-- {
-		if i := open[k]; ts[i].tok == token.LPAREN && i > 0 && ts[i-1].tok == token.IDENT {
+	for _, i := range slices.Backward(opened(ts)) {
+		if ts[i].tok == token.LPAREN && i > 0 && ts[i-1].tok == token.IDENT {
 			return ts[i-1].end, true
 		}
 	}
@@ -132,10 +124,10 @@ func (a *Assistant) describe(s subject, value func(name string) (string, bool)) 
 func (a *Assistant) declaration(s subject) string {
 	switch o := s.Object.(type) {
 	case *types.Func:
-		return signature(types.ObjectString(o, qualify), o.Signature())
+		return signature(types.ObjectString(o, session.Qualify), o.Signature())
 	case *types.Var:
 		if s.of != nil {
-			return fmt.Sprintf("field %s %s // of %s", o.Name(), types.TypeString(o.Type(), qualify), s.of.Name())
+			return fmt.Sprintf("field %s %s // of %s", o.Name(), types.TypeString(o.Type(), session.Qualify), s.of.Name())
 		}
 	case *types.TypeName:
 		name := o.Name()
@@ -144,7 +136,7 @@ func (a *Assistant) declaration(s subject) string {
 		}
 		return "type " + name + " " + kindOf(o.Type())
 	}
-	return types.ObjectString(s.Object, qualify)
+	return types.ObjectString(s.Object, session.Qualify)
 }
 
 // lineWidth is how long a declaration may be before each parameter has a line of its own.
@@ -152,7 +144,7 @@ const lineWidth = 88
 
 // signature breaks the declaration of a function with many parameters.
 func signature(decl string, sig *types.Signature) string {
-	params := strings.TrimPrefix(types.TypeString(sig.Params(), qualify), "(")
+	params := strings.TrimPrefix(types.TypeString(sig.Params(), session.Qualify), "(")
 	i := strings.Index(decl, "("+params)
 	if len(decl) <= lineWidth || sig.Params().Len() < 2 || i < 0 || sig.Variadic() {
 		return decl
@@ -161,7 +153,7 @@ func signature(decl string, sig *types.Signature) string {
 	b.WriteString(decl[:i] + "(\n")
 	for k := range sig.Params().Len() {
 		p := sig.Params().At(k)
-		fmt.Fprintf(&b, "\t%s %s,\n", p.Name(), types.TypeString(p.Type(), qualify))
+		fmt.Fprintf(&b, "\t%s %s,\n", p.Name(), types.TypeString(p.Type(), session.Qualify))
 	}
 	return b.String() + ")" + strings.TrimPrefix(decl[i:], "("+params)
 }
@@ -175,9 +167,9 @@ func (a *Assistant) list(md, text *strings.Builder, t *types.TypeName) {
 	text.WriteString("\n")
 	md.WriteString("\n")
 	for _, m := range ms {
-		sig := m.Name() + " " + types.TypeString(m.Type(), qualify)
+		sig := m.Name() + " " + types.TypeString(m.Type(), session.Qualify)
 		if f, ok := m.Object.(*types.Func); ok {
-			sig = "func " + f.Name() + strings.TrimPrefix(types.TypeString(f.Type(), qualify), "func")
+			sig = "func " + f.Name() + strings.TrimPrefix(types.TypeString(f.Type(), session.Qualify), "func")
 		}
 		first := new(doc.Package).Synopsis(a.doc(m.Pkg(), m.docName()))
 		fmt.Fprintf(md, "- `%s`", sig)

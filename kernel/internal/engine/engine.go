@@ -126,8 +126,8 @@ func (e *Engine) Load(imports []string, source string) (err error) {
 	return nil
 }
 
-// Global returns the variable that Load declared under that name; the zero Value if there is none.
-func (e *Engine) Global(name string) reflect.Value { return e.interp.Globals()[name] }
+// Globals returns what Load has declared, by name.
+func (e *Engine) Globals() map[string]reflect.Value { return e.interp.Globals() }
 
 func (e *Engine) eval(source string) error {
 	program, err := e.interp.Compile(source)

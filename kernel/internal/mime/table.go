@@ -70,18 +70,7 @@ func structTable(rv reflect.Value, box rt.Box) map[string]any {
 // mapTable has a row for each key, sorted by number or text.
 func mapTable(rv reflect.Value, box rt.Box) map[string]any {
 	keys := rv.MapKeys()
-	sort.Slice(keys, func(i, j int) bool {
-		a, b := keys[i], keys[j]
-		switch {
-		case a.CanInt():
-			return a.Int() < b.Int()
-		case a.CanUint():
-			return a.Uint() < b.Uint()
-		case a.CanFloat():
-			return a.Float() < b.Float()
-		}
-		return fmt.Sprint(a) < fmt.Sprint(b)
-	})
+	sort.Slice(keys, func(i, j int) bool { return rt.Less(keys[i], keys[j]) })
 	return render(pretty.Row{"key", "value"}, len(keys), func(r int) pretty.Row {
 		return pretty.Row{entry(box.Key(keys[r].Interface())), entry(box.Elem(rv.MapIndex(keys[r]).Interface()))}
 	})

@@ -355,7 +355,7 @@ func (p printer) write(t *TD, v reflect.Value, depth int) {
 		p.close("]")
 	case reflect.Map:
 		keys := v.MapKeys()
-		sort.Slice(keys, func(i, j int) bool { return less(keys[i], keys[j]) })
+		sort.Slice(keys, func(i, j int) bool { return Less(keys[i], keys[j]) })
 		p.open(t, "map[")
 		for i, k := range keys {
 			p.sep(i)
@@ -392,7 +392,8 @@ func (p printer) sep(i int) {
 	}
 }
 
-func less(a, b reflect.Value) bool {
+// Less orders the keys of a map: by number, or by text.
+func Less(a, b reflect.Value) bool {
 	switch {
 	case a.CanInt():
 		return a.Int() < b.Int()

@@ -20,8 +20,14 @@ const PreludePath = "gobayes/kernel/prelude"
 // prelude maps those names to the package's own.
 var prelude = map[string]string{"help": "Help", "who": "Who", "reset": "Reset", "timeit": "Timeit", "shell": "Shell"}
 
-// Prelude returns the name in PreludePath of a function that cells call by name; "" if there is none.
-func Prelude(name string) string { return prelude[name] }
+// Predeclared returns where a name that no cell has declared comes from: a function of the prelude, or the type of ctx. member is ""
+// if it means nothing.
+func Predeclared(name string) (path, member string) {
+	if name == "ctx" {
+		return "context", "Context"
+	}
+	return PreludePath, prelude[name]
+}
 
 // PreludeNames lists the functions of the prelude as cells call them.
 func PreludeNames() []string { return slices.Sorted(maps.Keys(prelude)) }
@@ -31,10 +37,7 @@ func (s *Session) predeclared(name string) types.Object {
 	if v := s.given[name]; v != nil {
 		return v
 	}
-	path, expr := PreludePath, prelude[name]
-	if name == "ctx" {
-		path, expr = "context", "Context"
-	}
+	path, expr := Predeclared(name)
 	if expr == "" {
 		return nil
 	}
@@ -53,6 +56,14 @@ func (s *Session) predeclared(name string) types.Object {
 	return v
 }
 
+// Qualify writes types as a cell does: with the package's name, without one for the user's own.
+func Qualify(p *types.Package) string {
+	if p.Path() == "main" {
+		return ""
+	}
+	return p.Name()
+}
+
 // maxValue is how much of a value Variables shows, in characters.
 const maxValue = 60
 
@@ -61,15 +72,10 @@ func (s *Session) Variables() []rt.Variable {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []rt.Variable
+	globals := s.engine.Globals()
 	for name, o := range s.live {
 		if v, ok := o.(*types.Var); ok {
-			t := types.TypeString(v.Type(), func(p *types.Package) string {
-				if p.Path() == "main" {
-					return ""
-				}
-				return p.Name()
-			})
-			out = append(out, rt.Variable{Name: name, Type: t, Value: brief(s.engine.Global(s.low.Name(v)))})
+			out = append(out, rt.Variable{Name: name, Type: types.TypeString(v.Type(), Qualify), Value: brief(globals[s.low.Name(v)])})
 		}
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
@@ -119,9 +125,10 @@ func brief(v reflect.Value) string {
 func (s *Session) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	globals := s.engine.Globals()
 	for _, o := range s.live {
 		if v, ok := o.(*types.Var); ok {
-			if g := s.engine.Global(s.low.Name(v)); g.IsValid() && g.CanSet() {
+			if g := globals[s.low.Name(v)]; g.IsValid() && g.CanSet() {
 				g.SetZero()
 			}
 		}
