@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 	"sort"
@@ -205,11 +206,31 @@ func Curve(pool *bayesrm.Pool, scores []bayesrm.Score, ns []int) (*Result, error
 		if _, dup := byID[s.ID]; dup {
 			return nil, fmt.Errorf("bestofn: curve: answer %q is scored twice", s.ID)
 		}
-		if math.IsNaN(s.Value) {
-			return nil, fmt.Errorf("bestofn: curve: the score of answer %q is NaN; a relative variance needs beliefs from ScorePool", s.ID)
-		}
 		byID[s.ID] = s
 	}
+	return CurveOf(func(yield func(Scored, error) bool) {
+		for _, q := range pool.Questions {
+			of := Scored{Question: q}
+			for _, a := range q.Answers {
+				if s, ok := byID[a.ID]; ok {
+					of.Scores = append(of.Scores, s)
+				}
+			}
+			if !yield(of, nil) {
+				return
+			}
+		}
+	}, ns)
+}
+
+// Scored is a prompt with its answers and a score of each, in any order.
+type Scored struct {
+	bayesrm.Question
+	Scores []bayesrm.Score
+}
+
+// CurveOf is Curve of prompts that come one at a time and are forgotten: a pool of any size. An error in the sequence ends it.
+func CurveOf(scored iter.Seq2[Scored, error], ns []int) (*Result, error) {
 	r := &Result{N: ns}
 	for _, n := range ns {
 		if n < 1 {
@@ -219,30 +240,103 @@ func Curve(pool *bayesrm.Pool, scores []bayesrm.Score, ns []int) (*Result, error
 	}
 	grid := append([]int{1}, ns...) // gains are over n = 1
 	var e Estimator
-	for _, q := range pool.Questions {
-		var score, mean, gold []float64
-		for _, n := range ns {
-			if n > len(q.Answers) {
-				return nil, fmt.Errorf("bestofn: curve: n = %d, but prompt %q has %d answers", n, q.ID, len(q.Answers))
-			}
+	for q, err := range scored {
+		if err == nil {
+			err = r.add(&e, q, grid)
 		}
-		for _, a := range q.Answers {
-			s, ok := byID[a.ID]
-			if !ok {
-				return nil, fmt.Errorf("bestofn: curve: answer %q of prompt %q has no score", a.ID, q.ID)
-			}
-			if math.IsNaN(a.Gold) {
-				return nil, fmt.Errorf("bestofn: curve: answer %q of prompt %q has no gold", a.ID, q.ID)
-			}
-			score, mean, gold = append(score, s.Value), append(mean, s.Mean), append(gold, a.Gold)
+		if err != nil {
+			return nil, fmt.Errorf("bestofn: curve: prompt %d: %w", len(r.PromptGold)+1, err)
 		}
-		v := e.Estimate(score, [][]float64{score, mean, gold}, grid)
-		r.PromptProxy = append(r.PromptProxy, gains(v[0]))
-		r.PromptMean = append(r.PromptMean, gains(v[1]))
-		r.PromptGold = append(r.PromptGold, gains(v[2]))
+	}
+	if len(r.PromptGold) == 0 {
+		return nil, fmt.Errorf("bestofn: curve: no prompts")
 	}
 	r.setIntervals()
 	return r, nil
+}
+
+// add computes the gains of one prompt.
+func (r *Result) add(e *Estimator, q Scored, grid []int) error {
+	for _, n := range grid {
+		if n > len(q.Answers) {
+			return fmt.Errorf("n = %d, but prompt %q has %d answers", n, q.ID, len(q.Answers))
+		}
+	}
+	byID := make(map[string]bayesrm.Score, len(q.Scores))
+	for _, s := range q.Scores {
+		if _, dup := byID[s.ID]; dup {
+			return fmt.Errorf("answer %q is scored twice", s.ID)
+		}
+		if math.IsNaN(s.Value) {
+			return fmt.Errorf("the score of answer %q is NaN; a relative variance needs beliefs from ScorePool", s.ID)
+		}
+		byID[s.ID] = s
+	}
+	var score, mean, gold []float64
+	for _, a := range q.Answers {
+		s, ok := byID[a.ID]
+		if !ok {
+			return fmt.Errorf("answer %q of prompt %q has no score, or comes twice", a.ID, q.ID)
+		}
+		if math.IsNaN(a.Gold) {
+			return fmt.Errorf("answer %q of prompt %q has no gold", a.ID, q.ID)
+		}
+		delete(byID, a.ID)
+		score, mean, gold = append(score, s.Value), append(mean, s.Mean), append(gold, a.Gold)
+	}
+	for id := range byID {
+		return fmt.Errorf("answer %q is scored, but is none of prompt %q", id, q.ID)
+	}
+	v := e.Estimate(score, [][]float64{score, mean, gold}, grid)
+	r.PromptProxy = append(r.PromptProxy, gains(v[0]))
+	r.PromptMean = append(r.PromptMean, gains(v[1]))
+	r.PromptGold = append(r.PromptGold, gains(v[2]))
+	return nil
+}
+
+// Join gives each prompt of a stream its scores from another, by answer id: prompts in the order of the scores, and those of one
+// prompt together in any order. Only one prompt is in memory. A score that belongs to another prompt is an error that names its row.
+func Join(questions iter.Seq2[bayesrm.Question, error], scores iter.Seq2[bayesrm.Score, error]) iter.Seq2[Scored, error] {
+	return func(yield func(Scored, error) bool) {
+		next, stop := iter.Pull2(scores)
+		defer stop()
+		row := 0
+		for q, err := range questions {
+			of := Scored{Question: q}
+			if err != nil {
+				yield(of, err)
+				return
+			}
+			wanted := map[string]bool{}
+			for _, a := range q.Answers {
+				wanted[a.ID] = true
+			}
+			for range q.Answers {
+				s, err, ok := next()
+				row++
+				switch {
+				case !ok:
+					err = fmt.Errorf("the scores end after %d, within the answers of prompt %q", row-1, q.ID)
+				case err == nil && !wanted[s.ID]:
+					err = fmt.Errorf("score %d is of %q, want an answer of prompt %q: scores follow the order of the prompts, one an answer", row, s.ID, q.ID)
+				}
+				if err != nil {
+					yield(of, err)
+					return
+				}
+				of.Scores = append(of.Scores, s)
+			}
+			if !yield(of, nil) {
+				return
+			}
+		}
+		if s, err, ok := next(); ok {
+			if err == nil {
+				err = fmt.Errorf("score %d is of %q, behind the last prompt", row+1, s.ID)
+			}
+			yield(Scored{}, err)
+		}
+	}
 }
 
 func (r *Result) setIntervals() {

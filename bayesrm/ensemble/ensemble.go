@@ -54,13 +54,25 @@ func (e *Ensemble) String() string { return fmt.Sprintf("ensemble of %d members"
 
 // Score returns the belief about each answer to a prompt. The members' beliefs stay on it.
 func (e *Ensemble) Score(ctx context.Context, prompt string, answers []string) ([]bayesrm.Belief, error) {
-	return e.average(func(i int) ([]bayesrm.Belief, error) { return e.Members[i].Score(ctx, prompt, answers) })
+	bs, err := e.ScoreMany(ctx, []string{prompt}, [][]string{answers})
+	if err != nil {
+		return nil, err
+	}
+	return bs[0], nil
 }
 
-// ScoreMany is Score for several prompts.
+// ScoreMany is Score for several prompts. Reward models on one backbone go through it together.
 func (e *Ensemble) ScoreMany(ctx context.Context, prompts []string, answers [][]string) ([][]bayesrm.Belief, error) {
+	score := func(i int) ([][]bayesrm.Belief, error) { return bayesrm.ScoreMany(ctx, e.Members[i], prompts, answers) }
+	if models := e.together(); models != nil {
+		all, err := reward.ScoreTogether(ctx, models, prompts, answers)
+		if err != nil {
+			return nil, fmt.Errorf("ensemble: %w", err)
+		}
+		score = func(i int) ([][]bayesrm.Belief, error) { return all[i], nil }
+	}
 	flat, err := e.average(func(i int) ([]bayesrm.Belief, error) {
-		bs, err := bayesrm.ScoreMany(ctx, e.Members[i], prompts, answers)
+		bs, err := score(i)
 		return slices.Concat(bs...), err
 	})
 	if err != nil {
@@ -73,34 +85,53 @@ func (e *Ensemble) ScoreMany(ctx context.Context, prompts []string, answers [][]
 	return out, nil
 }
 
+// together returns the members if they are reward models on one backbone.
+func (e *Ensemble) together() []*reward.Model {
+	var models []*reward.Model
+	for _, s := range e.Members {
+		m, ok := s.(*reward.Model)
+		if !ok {
+			return nil
+		}
+		models = append(models, m)
+	}
+	if !reward.Together(models) {
+		return nil
+	}
+	return models
+}
+
 // ScorePool returns the beliefs about all answers of a pool, in its order. Posteriors give relative variances too; those of
 // members without any variance are 0.
 func (e *Ensemble) ScorePool(ctx context.Context, pool *bayesrm.Pool) ([]bayesrm.Belief, error) {
+	if e.together() != nil {
+		return ScorePool(ctx, e, pool)
+	}
 	return e.average(func(i int) ([]bayesrm.Belief, error) {
 		defer progress.Report(ctx, progress.Event{Task: "score with the members", Done: i + 1, Total: len(e.Members)})
 		return ScorePool(ctx, e.Members[i], pool)
 	})
 }
 
-// ScorePool scores all answers of a pool, in its order, with anything that scores. A posterior gives relative variances too.
+// ScorePool scores all answers of a pool, in its order, with anything that scores; equal answers to a prompt once. A posterior
+// gives relative variances too.
 func ScorePool(ctx context.Context, s bayesrm.Scorer, pool *bayesrm.Pool) ([]bayesrm.Belief, error) {
 	if l, ok := s.(*laplace.Posterior); ok {
 		return l.ScorePool(ctx, pool, nil)
 	}
 	var out []bayesrm.Belief
-	for _, q := range pool.Questions {
-		texts := make([]string, len(q.Answers))
-		for k, a := range q.Answers {
-			texts[k] = a.Text
-		}
-		bs, err := s.Score(ctx, q.Prompt, texts)
+	for i, q := range pool.Questions {
+		texts, row := q.Distinct()
+		bs, err := s.Score(progress.Silent(ctx), q.Prompt, texts)
 		if err != nil {
 			return nil, fmt.Errorf("prompt %s: %w", q.ID, err)
 		}
 		for k, a := range q.Answers {
-			bs[k].ID = a.ID
+			b := bs[row[k]]
+			b.ID = a.ID
+			out = append(out, b)
 		}
-		out = append(out, bs...)
+		progress.Report(ctx, progress.Event{Task: "score pool", Done: i + 1, Total: len(pool.Questions)})
 	}
 	return out, nil
 }

@@ -66,7 +66,7 @@ func TrainHeads(ctx context.Context, base *llm.Model, pairs *prefs.Pairs, opts *
 func (h *Heads) features(ctx context.Context, task string, seqs [][]int) ([]float32, error) {
 	var acts llm.Acts
 	var out []float32
-	err := llm.Batches(ctx, task, seqs, false, func(from, to int) error {
+	err := llm.Batches(ctx, task, seqs, llm.MaxTokens, false, func(from, to int) error {
 		_, H, err := h.Model.Features(ctx, &acts, seqs[from:to])
 		out = append(out, H...)
 		return err

@@ -15,6 +15,8 @@ import (
 
 // accumulator gathers a curvature in one pass over the pairs.
 type accumulator interface {
+	// done says that add needs no gradients: it gets none then.
+	done() bool
 	// add takes the gradients d [n, P] of pairs and the weights of their likelihoods [n]: p(1−p), or what stands for it. d may be
 	// overwritten afterwards.
 	add(d []float32, weights []float64)
@@ -71,6 +73,7 @@ func (l *Posterior) newAccumulator(ctx context.Context, seqs [][]int, o *Options
 // known is a curvature that needs no more than it had from the start.
 type known struct{ h *spectral }
 
+func (a known) done() bool                    { return true }
 func (a known) add([]float32, []float64)      {}
 func (a known) structure() (structure, error) { return a.h, nil }
 func (a known) state() (*[]float32, *[]float64) {
@@ -79,6 +82,8 @@ func (a known) state() (*[]float32, *[]float64) {
 
 // moments gathers the second moments of the gradients along known eigenvectors.
 type moments struct{ h *spectral }
+
+func (a *moments) done() bool { return false }
 
 func (a *moments) add(d []float32, weights []float64) {
 	P := len(a.h.values)
@@ -100,6 +105,8 @@ type gradients struct {
 	sw []float64
 }
 
+func (a *gradients) done() bool { return false }
+
 func (a *gradients) add(d []float32, weights []float64) {
 	a.d = append(a.d, d...)
 	for _, w := range weights {
@@ -117,6 +124,8 @@ type products struct {
 	h *mat.SymDense
 	u []float32 // [P, K], or nil
 }
+
+func (a *products) done() bool { return false }
 
 func (a *products) add(d []float32, weights []float64) {
 	n, K := len(weights), a.h.SymmetricDim()

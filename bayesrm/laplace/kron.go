@@ -138,7 +138,7 @@ func kronFactors(ctx context.Context, m *reward.Model, seqs [][]int, c Curvature
 		f[1].in.add(u, 1)
 		f[1].out.add(g, s)
 	}
-	err := llm.Batches(ctx, "fit Kronecker factors", pairwise(seqs), false, func(from, to int) error {
+	err := llm.Batches(ctx, "fit Kronecker factors", pairwise(seqs), gradientTokens, false, func(from, to int) error {
 		_, err := m.Backprop(ctx, &acts, seqs[2*from:2*to], c != KronReduce, func(r []float64) []float64 {
 			seed := make([]float64, len(r))
 			for i := 0; i < len(r); i += 2 {

@@ -23,6 +23,7 @@ import (
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/nn"
 	"gobayes/bayesrm/prefs"
+	"gobayes/bayesrm/progress"
 	"gobayes/bayesrm/reward"
 	"gobayes/bayesrm/tensor"
 )
@@ -268,7 +269,11 @@ func (l *Posterior) curvature(ctx context.Context, seqs [][]int, o *Options) (st
 	if err != nil {
 		return nil, err
 	}
-	err = l.pairGradients(ctx, "fit Laplace", seqs, c.done, func(diff []float64, d []float32) error {
+	pass := l.pairGradients
+	if acc.done() {
+		pass = l.pairRewards
+	}
+	err = pass(ctx, "fit Laplace", seqs, c.done, func(diff []float64, d []float32) error {
 		weights := make([]float64, len(diff))
 		for i, f := range diff {
 			ll, slope := nn.LogLikelihood(f, l.Model.Options.LabelNoise)
@@ -295,11 +300,14 @@ func (l *Posterior) curvature(ctx context.Context, seqs [][]int, o *Options) (st
 	return acc.structure()
 }
 
+// gradientTokens is how many tokens are packed into a batch whose activations are kept for the backward pass.
+const gradientTokens = 1024
+
 // pairGradients calls f with the reward differences of a batch of pairs [n] and their gradients [n, P], batch by batch. Of the batches, those
 // of the first pairs are left out.
 func (l *Posterior) pairGradients(ctx context.Context, task string, seqs [][]int, first int, f func(diff []float64, d []float32) error) error {
 	var acts llm.Acts
-	return llm.Batches(ctx, task, pairwise(seqs), false, func(from, to int) error {
+	return llm.Batches(ctx, task, pairwise(seqs), gradientTokens, false, func(from, to int) error {
 		if to <= first {
 			return nil
 		}
@@ -307,19 +315,48 @@ func (l *Posterior) pairGradients(ctx context.Context, task string, seqs [][]int
 		if err != nil {
 			return err
 		}
-		n, P := to-from, l.Weights
-		diff := make([]float64, n)
-		for i := range n {
-			diff[i] = r[2*i] - r[2*i+1]
-			if math.IsNaN(diff[i]) || math.IsInf(diff[i], 0) {
-				return fmt.Errorf("pair %d: the rewards are %v and %v; the training diverged", from+i, r[2*i], r[2*i+1])
-			}
+		diff, err := differences(r, from)
+		if err != nil {
+			return err
+		}
+		P := l.Weights
+		for i := range diff {
 			row := J[i*P : (i+1)*P] // behind what is still to be read
 			copy(row, J[2*i*P:(2*i+1)*P])
 			tensor.Axpy(row, -1, J[(2*i+1)*P:(2*i+2)*P])
 		}
-		return f(diff, J[:n*P])
+		return f(diff, J[:len(diff)*P])
 	})
+}
+
+// pairRewards is pairGradients without gradients: d is nil.
+func (l *Posterior) pairRewards(ctx context.Context, task string, seqs [][]int, first int, f func(diff []float64, d []float32) error) error {
+	return llm.Batches(ctx, task, pairwise(seqs), llm.MaxTokens, false, func(from, to int) error {
+		if to <= first {
+			return nil
+		}
+		r, err := l.Model.Rewards(progress.Silent(ctx), seqs[2*from:2*to])
+		if err != nil {
+			return err
+		}
+		diff, err := differences(r, from)
+		if err != nil {
+			return err
+		}
+		return f(diff, nil)
+	})
+}
+
+// differences are those of the rewards of pairs, chosen and rejected in turn; the first pair has the given number.
+func differences(r []float64, first int) ([]float64, error) {
+	diff := make([]float64, len(r)/2)
+	for i := range diff {
+		diff[i] = r[2*i] - r[2*i+1]
+		if math.IsNaN(diff[i]) || math.IsInf(diff[i], 0) {
+			return nil, fmt.Errorf("pair %d: the rewards are %v and %v; the training diverged", first+i, r[2*i], r[2*i+1])
+		}
+	}
+	return diff, nil
 }
 
 // evidence is log p(pairs|θ) − ½[log det(H + δI) − P log δ + δ‖θ − μ‖²].

@@ -197,7 +197,7 @@ func (l *Posterior) questions(ctx context.Context, qs []bayesrm.Question, from o
 		all = make([]float32, n*P)
 	}
 	var acts llm.Acts
-	err := llm.Batches(progress.Silent(ctx), "score", seqs, false, func(i, j int) error {
+	err := llm.Batches(progress.Silent(ctx), "score", seqs, gradientTokens, false, func(i, j int) error {
 		r, J, err := l.jacobians(ctx, &acts, seqs[i:j])
 		if err != nil {
 			return err

@@ -77,13 +77,13 @@ func CommonPrefix(a, b []int) int {
 	return n
 }
 
-// maxTokens is how many tokens are packed into one batch when there is no gradient to keep.
-const maxTokens = 4096
+// MaxTokens is how many tokens are packed into one batch where nothing asks for another number.
+const MaxTokens = 4096
 
-// Batches cuts token sequences into ranges of at most about 4,096 tokens, and calls f with each. With shared, what a sequence
+// Batches cuts token sequences into ranges of at most about the given number of tokens, and calls f with each. With shared, what a sequence
 // has in common with the one before it does not count, as in PackShared. It polls ctx between ranges and reports progress
 // under the given task; done counts sequences.
-func Batches(ctx context.Context, task string, seqs [][]int, shared bool, f func(from, to int) error) error {
+func Batches(ctx context.Context, task string, seqs [][]int, tokens int, shared bool, f func(from, to int) error) error {
 	for i := 0; i < len(seqs); {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("%s: stopped after %d of %d texts: %w", task, i, len(seqs), err)
@@ -94,7 +94,7 @@ func Batches(ctx context.Context, task string, seqs [][]int, shared bool, f func
 			if shared {
 				more -= CommonPrefix(seqs[j-1], seqs[j])
 			}
-			if n += more; n > maxTokens {
+			if n += more; n > tokens {
 				break
 			}
 		}
@@ -146,4 +146,30 @@ func (b Batch) offsetsOf(rows []int) []int {
 		off[i], _ = slices.BinarySearch(rows, n)
 	}
 	return off
+}
+
+// repeat is the batch k times over: each copy's sequences see their own rows only.
+func (b Batch) repeat(k int) Batch {
+	out := Batch{IDs: repeat(b.IDs, 0, k)}
+	out.Off = repeat(b.Off[1:], len(b.IDs), k)
+	out.Off = append([]int{0}, out.Off...)
+	for i := range k {
+		for _, p := range b.Prefix {
+			if p >= 0 {
+				p += i * b.Len()
+			}
+			out.Prefix = append(out.Prefix, p)
+		}
+	}
+	return out
+}
+
+// repeat is xs k times over, each time shifted by step; nil stays nil.
+func repeat(xs []int, step, k int) (out []int) {
+	for i := range k {
+		for _, x := range xs {
+			out = append(out, x+i*step)
+		}
+	}
+	return out
 }

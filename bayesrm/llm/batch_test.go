@@ -91,6 +91,61 @@ func TestSharedPrefix(t *testing.T) {
 	})
 }
 
+// TestMembers: several models on one backbone give in one pass the bits of a pass each, with LoRA on other layers in each, on the
+// last layer alone, and nowhere.
+func TestMembers(t *testing.T) {
+	eachTiny(t, func(t *testing.T, base *Model) {
+		rng := rand.New(rand.NewPCG(9, 0))
+		last := base.blocks[base.Config.Layers-1].linears()
+		prompt := someTokens(rng, 20, base.Config.Vocab)
+		b, rows := PackShared([][]int{append(slices.Clone(prompt), 5, 6), append(slices.Clone(prompt), 7, 8, 9), someTokens(rng, 4, base.Config.Vocab)})
+		for name, targets := range map[string][][]string{
+			"all":    {{"all-linear"}, {"all-linear"}, {"all-linear"}},
+			"mixed":  {{last[0].Name}, base.DefaultTargets(), {"all-linear"}},
+			"last":   {{last[0].Name}, {last[1].Name}, {last[len(last)-1].Name}},
+			"absent": {nil, nil},
+		} {
+			var members []*Model
+			for k, ts := range targets {
+				m := base.Copy()
+				if ts != nil {
+					if _, err := m.AddLoRA(ts, 2+k, 8, uint64(k)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for _, a := range m.LoRAs() {
+					for i := range a.B.Data {
+						a.B.Data[i] = float32(rng.NormFloat64()) / 10
+					}
+				}
+				members = append(members, m)
+			}
+			together := Acts{Inference: true}
+			for range 2 { // the second pass has the buffers of the first
+				if err := ForwardMembers(t.Context(), &together, members, b, rows); err != nil {
+					t.Fatal(err)
+				}
+			}
+			n := len(rows) * base.Config.Width
+			for k, m := range members {
+				alone := Acts{Inference: true}
+				if err := m.Forward(t.Context(), &alone, b, rows); err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(alone.Hidden, together.Hidden[k*n:(k+1)*n]) {
+					t.Errorf("%s: member %d: %v together, %v alone", name, k, together.Hidden[k*n:k*n+3], alone.Hidden[:3])
+				}
+				if k > 0 && slices.Equal(alone.Hidden, together.Hidden[:n]) != (name == "absent") {
+					t.Errorf("%s: members 0 and %d: equal hidden states only where there is no LoRA", name, k)
+				}
+			}
+		}
+		if err := ForwardMembers(t.Context(), &Acts{Inference: true}, []*Model{base, newTiny(t, base.Config)}, b, rows); err == nil {
+			t.Error("members on two backbones: no error")
+		}
+	})
+}
+
 // TestRows: with some rows only, hidden states are those of the whole pass, and so are the gradients of a loss on them.
 func TestRows(t *testing.T) {
 	eachTiny(t, func(t *testing.T, m *Model) {

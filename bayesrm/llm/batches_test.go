@@ -18,7 +18,7 @@ func TestBatches(t *testing.T) {
 	for shared, want := range map[bool][]int{true: {60}, false: {15, 30, 45, 60}} {
 		var ends []int
 		at := 0
-		err := Batches(t.Context(), "test", seqs, shared, func(from, to int) error {
+		err := Batches(t.Context(), "test", seqs, MaxTokens, shared, func(from, to int) error {
 			if from != at {
 				t.Errorf("shared %t: a range starts at %d, want %d", shared, from, at)
 			}

@@ -19,7 +19,8 @@ type Acts struct {
 	Hidden  []float32 // output of the final norm, of the rows that were asked for [len(rows), C]
 
 	batch  Batch
-	rows   []int // nil: all
+	rows   []int               // nil: all
+	loras  map[*Linear][]*LoRA // of each member, where there are several
 	layers []layerActs
 	x      [2][]float32 // what goes from layer to layer, in inference
 	xFinal []float32    // input of the final norm
@@ -68,7 +69,18 @@ func (l *Linear) apply(y, x []float32, N int, acts *Acts, la *layerActs, add boo
 		add = true
 	}
 	l.W.multiply(y, x, N, add)
-	a := l.LoRA
+	if members := acts.loras[l]; members != nil { // each has its share of the rows
+		n := N / len(members)
+		for k, a := range members {
+			l.applyLoRA(a, y[k*n*l.Out:(k+1)*n*l.Out], x[k*n*l.In:(k+1)*n*l.In], n, acts, la)
+		}
+		return
+	}
+	l.applyLoRA(l.LoRA, y, x, N, acts, la)
+}
+
+// applyLoRA adds s·(x·Aᵀ)·Bᵀ to y.
+func (l *Linear) applyLoRA(a *LoRA, y, x []float32, N int, acts *Acts, la *layerActs) {
 	if a == nil {
 		return
 	}
@@ -109,6 +121,22 @@ func (n norm) grad(dx, dy, x, mean, rstd []float32) {
 // Forward computes the hidden states after the final norm, acts.Hidden, of the given rows of the batch, which ascend; with
 // nil rows, of all. Behind its keys and values the last layer runs on those rows only. ctx is polled at every layer.
 func (m *Model) Forward(ctx context.Context, acts *Acts, b Batch, rows []int) error {
+	return ForwardMembers(ctx, acts, []*Model{m}, b, rows)
+}
+
+// ForwardMembers is Forward for models that share their base weights and differ in their LoRA parts; there is no backward
+// through several. The layers below every LoRA run once for all. Above them each product with the base weights serves the rows of all
+// members. acts.Hidden is [len(members), len(rows), C].
+func ForwardMembers(ctx context.Context, acts *Acts, members []*Model, b Batch, rows []int) error {
+	m := members[0]
+	fork := 0 // layer before which the rows of several members part
+	acts.loras = nil
+	if len(members) > 1 {
+		var err error
+		if fork, acts.loras, err = join(members); err != nil {
+			return err
+		}
+	}
 	if err := m.check(b); err != nil {
 		return err
 	}
@@ -136,10 +164,24 @@ func (m *Model) Forward(ctx context.Context, acts *Acts, b Batch, rows []int) er
 	x := size(*input(0), N*C)
 	*input(0) = x
 	m.embed.rows(x, b.IDs)
+	split := func(l int) {
+		if len(members) == 1 || l != fork {
+			return
+		}
+		one := len(x)
+		all := size(x, len(members)*one)
+		for k := range members {
+			copy(all[k*one:], x)
+		}
+		x, *input(l) = all, all
+		b, rows = b.repeat(len(members)), repeat(rows, len(b.IDs), len(members))
+		N = len(b.IDs)
+	}
 	for l, blk := range m.blocks {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("llm: forward: %w", err)
 		}
+		split(l)
 		la, only := &acts.layers[l%layers], []int(nil)
 		n := N
 		if l == len(m.blocks)-1 && rows != nil {
@@ -154,6 +196,7 @@ func (m *Model) Forward(ctx context.Context, acts *Acts, b Batch, rows []int) er
 		}
 		x = next
 	}
+	split(len(m.blocks))
 	n := len(x) / C
 	acts.meanF, acts.rstdF, acts.Hidden = size(acts.meanF, n), size(acts.rstdF, n), size(acts.Hidden, n*C)
 	m.final.apply(acts.Hidden, acts.meanF, acts.rstdF, x)

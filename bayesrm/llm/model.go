@@ -407,6 +407,32 @@ func (m *Model) Copy() *Model {
 	return &c
 }
 
+// Shares says whether two models have the same base weights in memory, as Copy leaves them.
+func (m *Model) Shares(other *Model) bool {
+	return slices.Equal(m.Params(), other.Params())
+}
+
+// join returns the first layer with a LoRA in any of the members, and the LoRA that each has on each linear layer of the first.
+func join(members []*Model) (fork int, loras map[*Linear][]*LoRA, err error) {
+	loras = map[*Linear][]*LoRA{}
+	fork = len(members[0].blocks)
+	for k, m := range members {
+		if !m.Shares(members[0]) {
+			return 0, nil, fmt.Errorf("llm: forward: member %d of %d does not share the base weights of the first; run it by itself", k, len(members))
+		}
+		for i, blk := range members[0].blocks {
+			own := m.blocks[i].linears()
+			for j, l := range blk.linears() {
+				loras[l] = append(loras[l], own[j].LoRA)
+				if own[j].LoRA != nil {
+					fork = min(fork, i)
+				}
+			}
+		}
+	}
+	return fork, loras, nil
+}
+
 // Clone returns a model with base weights of its own, and no LoRA.
 func (m *Model) Clone() *Model {
 	c := m.Copy()

@@ -189,7 +189,7 @@ func (t *trainer) read(ctx context.Context, rs []rollout) error {
 	for _, r := range rs {
 		seqs = append(seqs, r.IDs)
 	}
-	return llm.Batches(progress.Silent(ctx), "read answers", seqs, false, func(i, j int) error {
+	return llm.Batches(progress.Silent(ctx), "read answers", seqs, llm.MaxTokens, false, func(i, j int) error {
 		b, rows, next := batch(rs, i, j)
 		for _, m := range []*llm.Model{t.reference, t.policy} {
 			if err := m.Forward(ctx, &acts, b, rows); err != nil {

@@ -373,66 +373,63 @@ func AnswerID(prompt, model string) string { return prompt + "/" + model }
 // goldLimit is where log(p / (1−p)) is clipped.
 const goldLimit = 16
 
-// LoadPool reads a pool from a .jsonl or .jsonl.gz file. A line has id, prompt and answers (each with id, text and
+// LoadPool reads a whole pool from a .jsonl, .jsonl.gz or .parquet file; Questions reads it a prompt at a time. A line of JSON has id, prompt and answers (each with id, text and
 // gold), or id, prompt and responses, each with model, text and how good it is: p_gpt4t, the probability that a judge prefers
 // it to a baseline, whose log(p / (1−p)), clipped at ±16, is gold; or correct, for an answer that can be checked: gold is 1 or
-// 0. Responses with neither are left out.
+// 0. Responses with neither are left out. A row of Parquet is an AnswerRow.
 func LoadPool(path string) (*bayesrm.Pool, error) {
 	pool := &bayesrm.Pool{}
-	seen := map[string]bool{}
-	err := lines(path, func(n int, line []byte) error {
-		var r struct {
-			ID, Prompt *string
-			Answers    []struct {
-				ID, Text string
-				Gold     *float64
-			}
-			Responses []struct {
-				Model, Text string
-				P           *float64 `json:"p_gpt4t"`
-				Correct     *bool
-			}
+	for q, err := range Questions(path) {
+		if err != nil {
+			return nil, err
 		}
-		if err := json.Unmarshal(line, &r); err != nil {
-			return fmt.Errorf("not a line of a pool: %w", err)
-		}
-		if r.ID == nil || r.Prompt == nil || r.Answers == nil && r.Responses == nil {
-			return fmt.Errorf("fields found: %s; wanted: id, prompt, answers (or responses)", fields(line))
-		}
-		if seen[*r.ID] {
-			return fmt.Errorf("prompt %q comes twice", *r.ID)
-		}
-		seen[*r.ID] = true
-		q := bayesrm.Question{ID: *r.ID, Prompt: *r.Prompt}
-		for _, a := range r.Answers {
-			gold := math.NaN()
-			if a.Gold != nil {
-				gold = *a.Gold
-			}
-			q.Answers = append(q.Answers, bayesrm.Answer{ID: a.ID, Text: a.Text, Gold: gold})
-		}
-		for _, a := range r.Responses {
-			gold := 0.0
-			switch {
-			case a.P != nil:
-				gold = math.Max(-goldLimit, math.Min(goldLimit, math.Log(*a.P/(1-*a.P))))
-			case a.Correct != nil && *a.Correct:
-				gold = 1
-			case a.Correct == nil:
-				continue
-			}
-			q.Answers = append(q.Answers, bayesrm.Answer{ID: AnswerID(q.ID, a.Model), Text: a.Text, Gold: gold})
-		}
-		if len(q.Answers) > 0 {
-			pool.Questions = append(pool.Questions, q)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("prefs: load pool: %w", err)
+		pool.Questions = append(pool.Questions, q)
 	}
 	if len(pool.Questions) == 0 {
-		return nil, fmt.Errorf("prefs: load pool: %s: no prompts", path)
+		return nil, fmt.Errorf("prefs: read pool: %s: no prompts", path)
 	}
 	return pool, nil
+}
+
+// question reads a line of a pool.
+func question(line []byte) (bayesrm.Question, error) {
+	var r struct {
+		ID, Prompt *string
+		Answers    []struct {
+			ID, Text string
+			Gold     *float64
+		}
+		Responses []struct {
+			Model, Text string
+			P           *float64 `json:"p_gpt4t"`
+			Correct     *bool
+		}
+	}
+	if err := json.Unmarshal(line, &r); err != nil {
+		return bayesrm.Question{}, fmt.Errorf("not a line of a pool: %w", err)
+	}
+	if r.ID == nil || r.Prompt == nil || r.Answers == nil && r.Responses == nil {
+		return bayesrm.Question{}, fmt.Errorf("fields found: %s; wanted: id, prompt, answers (or responses)", fields(line))
+	}
+	q := bayesrm.Question{ID: *r.ID, Prompt: *r.Prompt}
+	for _, a := range r.Answers {
+		gold := math.NaN()
+		if a.Gold != nil {
+			gold = *a.Gold
+		}
+		q.Answers = append(q.Answers, bayesrm.Answer{ID: a.ID, Text: a.Text, Gold: gold})
+	}
+	for _, a := range r.Responses {
+		gold := 0.0
+		switch {
+		case a.P != nil:
+			gold = math.Max(-goldLimit, math.Min(goldLimit, math.Log(*a.P/(1-*a.P))))
+		case a.Correct != nil && *a.Correct:
+			gold = 1
+		case a.Correct == nil:
+			continue
+		}
+		q.Answers = append(q.Answers, bayesrm.Answer{ID: AnswerID(q.ID, a.Model), Text: a.Text, Gold: gold})
+	}
+	return q, nil
 }

@@ -393,7 +393,7 @@ func (t *Trainer) step(ctx context.Context, s train.Step, seqs [][]int, loss fun
 	}
 	n := float64(len(s.Items))
 	dr := make([]float64, len(seqs))
-	mean := loss(m.rewards(&t.acts), dr) / n
+	mean := loss(m.read(t.acts.Hidden), dr) / n
 	dhidden := make([]float32, len(t.acts.Hidden))
 	for i, d := range dr {
 		g := float32(s.Weight * d / n)

@@ -13,12 +13,12 @@ import (
 	"gonum.org/v1/gonum/stat"
 )
 
-// rewards reads r off the hidden states of the last tokens.
-func (m *Model) rewards(acts *llm.Acts) []float64 {
+// read reads r off the hidden states of last tokens.
+func (m *Model) read(hidden []float32) []float64 {
 	C := len(m.Head)
-	r := make([]float64, len(acts.Hidden)/C)
+	r := make([]float64, len(hidden)/C)
 	for i := range r {
-		r[i] = tensor.DotWide(acts.Hidden[i*C:(i+1)*C], m.Head)
+		r[i] = tensor.DotWide(hidden[i*C:(i+1)*C], m.Head)
 	}
 	return r
 }
@@ -26,14 +26,30 @@ func (m *Model) rewards(acts *llm.Acts) []float64 {
 // Rewards returns the reward of each token sequence. What neighbouring sequences share at their start, a prompt, is computed
 // once a batch.
 func (m *Model) Rewards(ctx context.Context, seqs [][]int) ([]float64, error) {
-	out := make([]float64, 0, len(seqs))
+	r, err := rewards(ctx, []*Model{m}, seqs)
+	if err != nil {
+		return nil, err
+	}
+	return r[0], nil
+}
+
+// rewards is Rewards of each of several models that share a backbone [len(models)][len(seqs)], in one pass over it.
+func rewards(ctx context.Context, models []*Model, seqs [][]int) ([][]float64, error) {
+	var members []*llm.Model
+	for _, m := range models {
+		members = append(members, m.Base)
+	}
+	out := make([][]float64, len(models))
 	acts := llm.Acts{Inference: true}
-	err := llm.Batches(ctx, "score", seqs, true, func(i, j int) error {
+	err := llm.Batches(ctx, "score", seqs, llm.MaxTokens, true, func(i, j int) error {
 		b, last := llm.PackShared(seqs[i:j])
-		if err := m.Base.Forward(ctx, &acts, b, last); err != nil {
+		if err := llm.ForwardMembers(ctx, &acts, members, b, last); err != nil {
 			return err
 		}
-		out = append(out, m.rewards(&acts)...)
+		n := len(acts.Hidden) / len(models)
+		for k, m := range models {
+			out[k] = append(out[k], m.read(acts.Hidden[k*n:(k+1)*n])...)
+		}
 		return nil
 	})
 	if err != nil {
@@ -89,7 +105,7 @@ func (m *Model) DropoutRewards(ctx context.Context, seqs [][]int, seed uint64) (
 		if err := m.Base.Forward(ctx, &acts, b, b.Lasts()); err != nil {
 			return nil, fmt.Errorf("reward: %w", err)
 		}
-		out[i] = m.rewards(&acts)[0]
+		out[i] = m.read(acts.Hidden)[0]
 	}
 	return out, nil
 }
@@ -132,22 +148,48 @@ func (m *Model) Score(ctx context.Context, prompt string, answers []string) ([]b
 
 // ScoreMany is Score for several prompts.
 func (m *Model) ScoreMany(ctx context.Context, prompts []string, answers [][]string) ([][]bayesrm.Belief, error) {
+	bs, err := ScoreTogether(ctx, []*Model{m}, prompts, answers)
+	if err != nil {
+		return nil, err
+	}
+	return bs[0], nil
+}
+
+// Together says whether models read texts alike and through the same backbone: ScoreTogether takes them.
+func Together(models []*Model) bool {
+	for _, m := range models {
+		a, b := m.Options, models[0].Options
+		if a.MaxTokens != b.MaxTokens || a.MaxPrompt != b.MaxPrompt || m.Base.Template != models[0].Base.Template || !m.Base.Shares(models[0].Base) {
+			return false
+		}
+	}
+	return true
+}
+
+// ScoreTogether is ScoreMany of each of several models that share a backbone, in one pass over it: beliefs of each model
+// [len(models)][len(prompts)][answers].
+func ScoreTogether(ctx context.Context, models []*Model, prompts []string, answers [][]string) ([][][]bayesrm.Belief, error) {
+	if !Together(models) {
+		return nil, fmt.Errorf("reward: score: the %d models differ in their backbone, template or longest text: score them one by one", len(models))
+	}
 	var seqs [][]int
 	for i, p := range prompts {
-		s, err := m.EncodeAnswers(p, answers[i])
+		s, err := models[0].EncodeAnswers(p, answers[i])
 		if err != nil {
 			return nil, fmt.Errorf("reward: score: %w", err)
 		}
 		seqs = append(seqs, s...)
 	}
-	r, err := m.Rewards(ctx, seqs)
+	r, err := rewards(ctx, models, seqs)
 	if err != nil {
 		return nil, err
 	}
-	out := make([][]bayesrm.Belief, len(prompts))
-	for i, a := range answers {
-		out[i] = m.Beliefs(r[:len(a)])
-		r = r[len(a):]
+	out := make([][][]bayesrm.Belief, len(models))
+	for k, m := range models {
+		for _, a := range answers {
+			out[k] = append(out[k], m.Beliefs(r[k][:len(a)]))
+			r[k] = r[k][len(a):]
+		}
 	}
 	return out, nil
 }
@@ -210,5 +252,5 @@ func (m *Model) Features(ctx context.Context, acts *llm.Acts, seqs [][]int) (rew
 	if err := m.Base.Forward(ctx, acts, b, b.Lasts()); err != nil {
 		return nil, nil, fmt.Errorf("reward: %w", err)
 	}
-	return m.rewards(acts), slices.Clone(acts.Hidden), nil
+	return m.read(acts.Hidden), slices.Clone(acts.Hidden), nil
 }

@@ -166,7 +166,7 @@ func Loss(ctx context.Context, m *llm.Model, demos *prefs.Demos) (float64, error
 	for _, x := range texts {
 		seqs = append(seqs, x.ids)
 	}
-	err = llm.Batches(ctx, "loss", seqs, false, func(i, j int) error {
+	err = llm.Batches(ctx, "loss", seqs, llm.MaxTokens, false, func(i, j int) error {
 		b, targets, k := batch(texts[i:j], false)
 		l, err := m.LMLoss(ctx, &acts, b, targets, 1)
 		sum += l * float64(k)

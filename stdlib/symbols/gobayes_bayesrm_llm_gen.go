@@ -16,6 +16,7 @@ func gobayes_bayesrm_llmTable() map[string]reflect.Value {
 		"CommonPrefix":    reflect.ValueOf(p_gobayes_bayesrm_llm.CommonPrefix),
 		"Completion":      reflect.ValueOf((*p_gobayes_bayesrm_llm.Completion)(nil)),
 		"Config":          reflect.ValueOf((*p_gobayes_bayesrm_llm.Config)(nil)),
+		"ForwardMembers":  reflect.ValueOf(p_gobayes_bayesrm_llm.ForwardMembers),
 		"GenerateOptions": reflect.ValueOf((*p_gobayes_bayesrm_llm.GenerateOptions)(nil)),
 		"Linear":          reflect.ValueOf((*p_gobayes_bayesrm_llm.Linear)(nil)),
 		"LoRA":            reflect.ValueOf((*p_gobayes_bayesrm_llm.LoRA)(nil)),

@@ -10,6 +10,7 @@ import (
 func gobayes_bayesrm_prefsTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
 		"AnswerID":         reflect.ValueOf(p_gobayes_bayesrm_prefs.AnswerID),
+		"AnswerRow":        reflect.ValueOf((*p_gobayes_bayesrm_prefs.AnswerRow)(nil)),
 		"BootstrapIndices": reflect.ValueOf(p_gobayes_bayesrm_prefs.BootstrapIndices),
 		"Demo":             reflect.ValueOf((*p_gobayes_bayesrm_prefs.Demo)(nil)),
 		"Demos":            reflect.ValueOf((*p_gobayes_bayesrm_prefs.Demos)(nil)),
@@ -19,8 +20,11 @@ func gobayes_bayesrm_prefsTable() map[string]reflect.Value {
 		"LoadPool":         reflect.ValueOf(p_gobayes_bayesrm_prefs.LoadPool),
 		"Pair":             reflect.ValueOf((*p_gobayes_bayesrm_prefs.Pair)(nil)),
 		"Pairs":            reflect.ValueOf((*p_gobayes_bayesrm_prefs.Pairs)(nil)),
+		"Questions":        reflect.ValueOf(p_gobayes_bayesrm_prefs.Questions),
 		"Ranking":          reflect.ValueOf((*p_gobayes_bayesrm_prefs.Ranking)(nil)),
 		"Rankings":         reflect.ValueOf((*p_gobayes_bayesrm_prefs.Rankings)(nil)),
+		"ScoreRow":         reflect.ValueOf((*p_gobayes_bayesrm_prefs.ScoreRow)(nil)),
+		"Scores":           reflect.ValueOf(p_gobayes_bayesrm_prefs.Scores),
 	}
 }
 

@@ -18,6 +18,8 @@ func gobayes_bayesrm_rewardTable() map[string]reflect.Value {
 		"NewTrainer":    reflect.ValueOf(p_gobayes_bayesrm_reward.NewTrainer),
 		"ODINOptions":   reflect.ValueOf((*p_gobayes_bayesrm_reward.ODINOptions)(nil)),
 		"Options":       reflect.ValueOf((*p_gobayes_bayesrm_reward.Options)(nil)),
+		"ScoreTogether": reflect.ValueOf(p_gobayes_bayesrm_reward.ScoreTogether),
+		"Together":      reflect.ValueOf(p_gobayes_bayesrm_reward.Together),
 		"Train":         reflect.ValueOf(p_gobayes_bayesrm_reward.Train),
 		"TrainODIN":     reflect.ValueOf(p_gobayes_bayesrm_reward.TrainODIN),
 		"TrainRankings": reflect.ValueOf(p_gobayes_bayesrm_reward.TrainRankings),

@@ -14,7 +14,6 @@ import (
 	"slices"
 	"time"
 
-	"gobayes/bayesrm"
 	"gobayes/bayesrm/bestofn"
 	"gobayes/bayesrm/laplace"
 	"gobayes/bayesrm/linalg"
@@ -64,11 +63,19 @@ func figures() []figure {
 		figure{name: "forward-70m", unit: "tokens/s", peer: "forward", goal: 1.25, ours: (*run).forward},
 		figure{name: "lora-70m", unit: "tokens/s", peer: "lora", goal: 1.45, ours: (*run).lora},
 		figure{name: "lora-hh", unit: "tokens/s", peer: "lora_hh", goal: 2.2, ours: (*run).loraHH},
-		figure{name: "laplace-fit", unit: "pairs/s", peer: "laplace:fit", goal: 1.8, ours: func(r *run) error { return r.laplace("fit") }},
-		figure{name: "laplace-var", unit: "texts/s", peer: "laplace:var", goal: 1.8, ours: func(r *run) error { return r.laplace("var") }},
+		figure{name: "laplace-fit", unit: "pairs/s", peer: "laplace:fit", goal: 1.8, ours: func(r *run) error { return r.laplace("fit", laplace.Exact) }},
+		figure{name: "laplace-var", unit: "texts/s", peer: "laplace:var", goal: 1.8, ours: func(r *run) error { return r.laplace("var", laplace.Exact) }},
+		figure{name: "laplace-torch-fit", unit: "pairs/s", peer: "laplace_torch:fit", goal: 4, ours: func(r *run) error { return r.laplace("fit", laplace.Exact) }},
+		figure{name: "laplace-torch-var", unit: "texts/s", peer: "laplace_torch:var", goal: 4, ours: func(r *run) error { return r.laplace("var", laplace.Exact) }},
+		figure{name: "laplace-kron-fit", unit: "pairs/s", peer: "laplace_torch:fit", ours: func(r *run) error { return r.laplace("fit", laplace.Kron) }},
+		figure{name: "laplace-kron-var", unit: "texts/s", peer: "laplace_torch:var", ours: func(r *run) error { return r.laplace("var", laplace.Kron) }},
+		figure{name: "variance-exact", unit: "texts/s", peer: "own:texts", goal: 1 / 2.4, ours: func(r *run) error { return r.variance(laplace.Exact, 2000) }},
+		figure{name: "variance-kron", unit: "texts/s", peer: "own:texts", goal: 1 / 2.2, ours: func(r *run) error { return r.variance(laplace.Kron, laplacePairs) }},
+		figure{name: "variance-ekfac", unit: "texts/s", peer: "own:texts", goal: 1 / 2.2, ours: func(r *run) error { return r.variance(laplace.EKFAC, laplacePairs) }},
+		figure{name: "score-members", unit: "answers/s", peer: "members", ours: (*run).members},
 		figure{name: "score-shared", unit: "answers/s", peer: "score", goal: 3, ours: (*run).score},
 		figure{name: "decode-1", unit: "tokens/s", peer: "llama_cpp", goal: 1, ours: func(r *run) error { return r.decode(1) }},
-		figure{name: "decode-64", unit: "tokens/s", peer: "decode_1", goal: 15, ours: func(r *run) error { return r.decode(64) }},
+		figure{name: "decode-64", unit: "tokens/s", peer: "own:decode", goal: 15, ours: func(r *run) error { return r.decode(64) }},
 		figure{name: "bestofn", unit: "prompts/s", peer: "bestofn", goal: 2, threads: 1, ours: (*run).bestofn},
 		figure{name: "tokenise", unit: "MB/s", peer: "tokenise", goal: 2, threads: 1, ours: (*run).tokenise},
 	)
@@ -243,46 +250,119 @@ const (
 	laplaceTokens = 128
 )
 
-// laplace fits the exact posterior of Pythia-70M's shape on real pairs of mixed length, or scores both texts of each.
-func (r *run) laplace(what string) error {
+// onPairs is a reward model of Pythia-70M's shape, and real pairs of mixed length.
+func (r *run) onPairs(n int) (*reward.Model, *prefs.Pairs, error) {
 	p, err := newPythia(true)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	if p.m.Tokenizer, err = r.neox(); err != nil {
-		return err
+		return nil, nil, err
 	}
 	pairs, err := prefs.Load(filepath.Join(r.shared, "data", "hh_harmless_pairs.jsonl.gz"))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	pairs = pairs.Sample(laplacePairs, 1)
+	pairs = pairs.Sample(n, 1)
 	t, err := reward.NewTrainer(p.m, pairs, &reward.Options{MaxTokens: laplaceTokens})
+	if err != nil {
+		return nil, nil, err
+	}
+	return t.Model, pairs, nil
+}
+
+// laplace fits a posterior on real pairs, or scores both texts of each.
+func (r *run) laplace(what string, curvature laplace.Curvature) error {
+	m, pairs, err := r.onPairs(laplacePairs)
 	if err != nil {
 		return err
 	}
-	seqs, err := t.Model.EncodePairs(pairs)
+	seqs, err := m.EncodePairs(pairs)
 	if err != nil {
 		return err
 	}
 	if err := r.give("laplace.json", seqs); err != nil {
 		return err
 	}
-	if what == "fit" {
-		return r.timed(laplacePairs, func() error { _, err := laplace.Fit(r.ctx, t.Model, pairs, nil); return err })
+	fit := func() (*laplace.Posterior, error) {
+		return laplace.Fit(r.ctx, m, pairs, &laplace.Options{Curvature: curvature})
 	}
-	l, err := laplace.Fit(r.ctx, t.Model, pairs, nil)
+	if what == "fit" {
+		return r.timed(laplacePairs, func() error { _, err := fit(); return err })
+	}
+	l, err := fit()
 	if err != nil {
 		return err
 	}
-	pool := &bayesrm.Pool{}
-	for i, p := range pairs.Rows {
-		id := fmt.Sprint(i)
-		pool.Questions = append(pool.Questions, bayesrm.Question{ID: id, Prompt: p.Prompt, Answers: []bayesrm.Answer{{ID: id + "w", Text: p.Chosen}, {ID: id + "l", Text: p.Rejected}}})
+	return r.scorePairs(l, pairs)
+}
+
+// scorePairs scores both texts of each pair.
+func (r *run) scorePairs(l *laplace.Posterior, pairs *prefs.Pairs) error {
+	var prompts []string
+	var answers [][]string
+	for _, p := range pairs.Rows {
+		prompts, answers = append(prompts, p.Prompt), append(answers, []string{p.Chosen, p.Rejected})
 	}
-	return r.timed(2*laplacePairs, func() error {
-		_, err := l.ScorePool(r.ctx, pool, &laplace.ScoreOptions{Single: true})
+	return r.timed(float64(2*pairs.Len()), func() error {
+		_, err := l.ScoreMany(r.ctx, prompts, answers)
 		return err
+	})
+}
+
+// variance scores both texts of real pairs with a posterior of a number of pairs, and leaves the rate of plain forwards of the
+// same texts for comparison. The posterior is fitted on texts cut to a quarter: its size is what matters.
+func (r *run) variance(curvature laplace.Curvature, n int) error {
+	m, pairs, err := r.onPairs(n)
+	if err != nil {
+		return err
+	}
+	m.Options.MaxTokens, m.Options.MaxPrompt = laplaceTokens/4, laplaceTokens/16
+	l, err := laplace.Fit(r.ctx, m, pairs, &laplace.Options{Curvature: curvature})
+	if err != nil {
+		return err
+	}
+	m.Options.MaxTokens, m.Options.MaxPrompt = laplaceTokens, laplaceTokens/4
+	pairs = pairs.Sample(laplacePairs, 2)
+	seqs, err := m.EncodePairs(pairs)
+	if err != nil {
+		return err
+	}
+	acts := llm.Acts{Inference: true}
+	if err := r.timed(float64(len(seqs)), func() error {
+		return llm.Batches(r.ctx, "forward", seqs, llm.MaxTokens, false, func(i, j int) error {
+			b := llm.Pack(seqs[i:j])
+			return m.Base.Forward(r.ctx, &acts, b, b.Lasts())
+		})
+	}); err != nil {
+		return err
+	}
+	if err := r.own("texts"); err != nil {
+		return err
+	}
+	r.rate = 0
+	return r.scorePairs(l, pairs)
+}
+
+// members scores 16 answers to a prompt with five LoRA models on one backbone.
+func (r *run) members() error {
+	p, err := newPythia(true)
+	if err != nil {
+		return err
+	}
+	var members []*llm.Model
+	for k := range 5 {
+		m := p.m.Copy()
+		if _, err := m.AddLoRA([]string{"query_key_value"}, 8, 16, uint64(k)); err != nil {
+			return err
+		}
+		members = append(members, m)
+	}
+	seqs := r.answers(16)
+	acts := llm.Acts{Inference: true}
+	return r.timed(float64(len(seqs)), func() error {
+		b, last := llm.PackShared(seqs)
+		return llm.ForwardMembers(r.ctx, &acts, members, b, last)
 	})
 }
 
@@ -386,6 +466,11 @@ func (r *run) loraHH() error {
 	})
 }
 
+// own leaves the rate so far as a peer's.
+func (r *run) own(name string) error {
+	return r.give(fmt.Sprintf("%s-%d.json", name, r.threads), r.rate)
+}
+
 // give leaves data for the peer.
 func (r *run) give(name string, v any) error {
 	b, err := json.Marshal(v)
@@ -395,17 +480,23 @@ func (r *run) give(name string, v any) error {
 	return os.WriteFile(filepath.Join(r.tmp, name), b, 0o644)
 }
 
+// answers are n texts: a prompt of 200 tokens with answers of 64.
+func (r *run) answers(n int) [][]int {
+	rng := rand.New(rand.NewPCG(4, 0))
+	prompt := rows(rng, 1, 200)[0]
+	seqs := rows(rng, n, 64)
+	for i := range seqs {
+		seqs[i] = append(slices.Clone(prompt), seqs[i]...)
+	}
+	return seqs
+}
+
 func (r *run) score() error {
 	p, err := newPythia(true)
 	if err != nil {
 		return err
 	}
-	rng := rand.New(rand.NewPCG(4, 0))
-	prompt := rows(rng, 1, 200)[0]
-	seqs := rows(rng, 64, 64)
-	for i := range seqs {
-		seqs[i] = append(slices.Clone(prompt), seqs[i]...)
-	}
+	seqs := r.answers(64)
 	return r.timed(64, func() error {
 		b, last := llm.PackShared(seqs)
 		return p.m.Forward(r.ctx, &p.acts, b, last)
@@ -436,7 +527,7 @@ func (r *run) decode(samples int) error {
 	}); err != nil || samples > 1 {
 		return err
 	}
-	return r.give(fmt.Sprintf("decode-1-%d.json", r.threads), r.rate)
+	return r.own("decode")
 }
 
 func (r *run) tokenise() error {

@@ -5,7 +5,10 @@
 //
 // peak is the multiply-adds of one core; gemm-… are products of Pythia-70M and SmolLM2-135M, …64 and eigen in float64; forward
 // and lora are a pass and a step of Pythia-70M's shape on 8 rows of 512 tokens, lora-hh steps on the lengths of real
-// preference pairs, laplace-fit and -var the exact posterior on such pairs and its variances, score-shared 64 answers of 64 tokens to a prompt of 200; decode is SmolLM2-135M in float32, one sequence
+// preference pairs, laplace-fit and -var the exact posterior on such pairs and its variances beside a hand-written one, laplace-torch-… the
+// same beside laplace-torch's best, Kronecker factors, laplace-kron-… Kronecker factors on both sides (48 pairs: the decomposition
+// of the factors is most of it), variance-… variances beside plain forwards of ours, score-members five LoRA models on
+// one backbone, score-shared 64 answers of 64 tokens to a prompt of 200; decode is SmolLM2-135M in float32, one sequence
 // beside llama.cpp and 64 beside our own one; bestofn is 30 values of n over 12,500 answers a prompt.
 //
 // The peers are Python programs (peers.py); BAYESRM_PYTHON names the interpreter, python3 by default. What is not

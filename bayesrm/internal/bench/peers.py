@@ -141,6 +141,72 @@ def laplace(what):
     return timed(len(seqs), variances), detail
 
 
+def laplace_torch(what):
+    """Kronecker factors of the LoRA weights by laplace-torch, whose likelihood of rewards is a classification while it fits."""
+    import laplace
+    torch, m, _, detail = pythia(True)
+    m.eval()
+    torch.nn.init.normal_(m.base_model.model.score.modules_to_save["default"].weight)
+    for n, p in m.named_parameters():
+        p.requires_grad_("lora_" in n)
+
+    class Rewards(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.m = m
+
+        def forward(self, x):
+            ids = x["input_ids"]
+            two = ids.dim() == 3
+            r = self.m(input_ids=ids.flatten(0, -2), attention_mask=x["attention_mask"].flatten(0, -2)).logits
+            return r.reshape(-1, 2) if two else r
+
+    class Data(dict):
+        pass
+
+    def pad(seqs):
+        T = max(map(len, seqs))
+        return torch.tensor([s + [0] * (T - len(s)) for s in seqs]), torch.tensor([[1] * len(s) + [0] * (T - len(s)) for s in seqs])
+
+    seqs = json.load(open(os.path.join(TMP, "laplace.json")))
+    N = len(seqs) // 2
+
+    def batches(size):
+        out = []
+        for i in range(0, len(seqs), 2 * size):
+            ids, mask = pad(seqs[i:i + 2 * size])
+            n = len(ids) // 2
+            out.append({"input_ids": ids.reshape(n, 2, -1), "attention_mask": mask.reshape(n, 2, -1), "labels": torch.zeros(n, dtype=torch.long)})
+        return out
+
+    class Loader(list):
+        dataset = range(N)
+
+    def fit(size):
+        la = laplace.Laplace(Rewards(), "reward_modeling", subset_of_weights="all", hessian_structure="kron")
+        la.fit(Loader(batches(size)))
+        return la
+
+    def best(units, run):
+        rates = {}
+        for size in (2, 4, 8):
+            run(size)
+            t = time.perf_counter()
+            run(size)
+            rates[size] = units / (time.perf_counter() - t)
+        size = max(rates, key=rates.get)
+        return rates[size], detail + ", laplace-torch, batches of %d" % size
+    if what == "fit":
+        return best(N, fit)
+    la = fit(8)
+
+    def variances(size):
+        for i in range(0, len(seqs), size):
+            ids, mask = pad(seqs[i:i + size])
+            la(Data(input_ids=ids, attention_mask=mask), pred_type="glm")
+    return best(len(seqs), variances)
+
+
 def bestofn():
     import numpy as np
     from scipy.special import gammaln
@@ -170,6 +236,24 @@ def score():
         with torch.no_grad():
             m(input_ids=ids, attention_mask=mask)
     return timed(64, f), detail
+
+
+def members():
+    import peft
+    torch, m, _, detail = pythia(True)
+    m.eval()
+    names = ["default"] + ["m%d" % k for k in range(1, 5)]
+    for n in names[1:]:
+        m.add_adapter(n, peft.LoraConfig(r=8, lora_alpha=16, target_modules=["query_key_value"], task_type="SEQ_CLS"))
+    ids = torch.cat([torch.randint(10, 50000, (1, 200)).expand(16, 200), torch.randint(10, 50000, (16, 64))], 1)
+    mask = torch.ones_like(ids)
+
+    def f():
+        with torch.no_grad():
+            for n in names:
+                m.set_adapter(n)
+                m(input_ids=ids, attention_mask=mask)
+    return timed(16, f), detail
 
 
 def llama_cpp():
@@ -207,8 +291,8 @@ def llama_cpp():
     return timed(64, f), "llama-cpp-python " + llama_cpp.__version__
 
 
-def decode_1():
-    return json.load(open(os.path.join(TMP, "decode-1-%d.json" % THREADS))), "our own single stream"
+def own(name):
+    return json.load(open(os.path.join(TMP, "%s-%d.json" % (name, THREADS)))), "ours"
 
 
 def tokenise():
