@@ -105,7 +105,7 @@ func (e *Ensemble) together() []*reward.Model {
 // members without any variance are 0.
 func (e *Ensemble) ScorePool(ctx context.Context, pool *bayesrm.Pool) ([]bayesrm.Belief, error) {
 	if e.together() != nil {
-		return ScorePool(ctx, e, pool)
+		return scorePool(ctx, e, pool)
 	}
 	return e.average(func(i int) ([]bayesrm.Belief, error) {
 		defer progress.Report(ctx, progress.Event{Task: "score with the members", Done: i + 1, Total: len(e.Members)})
@@ -113,12 +113,19 @@ func (e *Ensemble) ScorePool(ctx context.Context, pool *bayesrm.Pool) ([]bayesrm
 	})
 }
 
-// ScorePool scores all answers of a pool, in its order, with anything that scores; equal answers to a prompt once. A posterior
-// gives relative variances too.
+// ScorePool scores all answers of a pool, in its order, with anything that scores; equal answers to a prompt once. A posterior, and
+// an ensemble with posteriors in it, gives relative variances too.
 func ScorePool(ctx context.Context, s bayesrm.Scorer, pool *bayesrm.Pool) ([]bayesrm.Belief, error) {
-	if l, ok := s.(*laplace.Posterior); ok {
-		return l.ScorePool(ctx, pool, nil)
+	switch s := s.(type) {
+	case *laplace.Posterior:
+		return s.ScorePool(ctx, pool, nil)
+	case *Ensemble:
+		return s.ScorePool(ctx, pool)
 	}
+	return scorePool(ctx, s, pool)
+}
+
+func scorePool(ctx context.Context, s bayesrm.Scorer, pool *bayesrm.Pool) ([]bayesrm.Belief, error) {
 	var out []bayesrm.Belief
 	for i, q := range pool.Questions {
 		texts, row := q.Distinct()

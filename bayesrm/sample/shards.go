@@ -72,6 +72,50 @@ func (s *Shards) name(i int) string { return fmt.Sprintf("%s, shard %d", s.Key, 
 // was stopped or killed goes on with the shards that are missing, and ends with the same bytes. When ctx ends the error wraps
 // ctx's.
 func Draw(ctx context.Context, policy *llm.Model, prompts []string, dir string, opts *ShardOptions) (*Shards, error) {
+	s, err := Begin(policy, prompts, dir, opts)
+	if err != nil {
+		return nil, err
+	}
+	for i := range s.Len() {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("sample: draw: stopped after %d of %d shards: %w", i, s.Len(), err)
+		}
+		if err := s.Make(ctx, policy, i, opts); err != nil {
+			return nil, err
+		}
+		progress.Report(ctx, progress.Event{Task: "draw shards", Done: i + 1, Total: s.Len()})
+	}
+	return s, nil
+}
+
+// Begin prepares the folder of Draw and draws nothing: Make draws one shard, on this machine or another. It is an error if the folder
+// was begun with another policy, other prompts or other options.
+func Begin(policy *llm.Model, prompts []string, dir string, opts *ShardOptions) (*Shards, error) {
+	o := opts.resolve()
+	if len(prompts) == 0 {
+		return nil, errors.New("sample: draw: no prompts")
+	}
+	key := fmt.Sprintf("policy %s, gold %q, %+v", policy.Fingerprint(), o.GoldName, o.Options)
+	s := &Shards{dir, manifest{shardsVersion, key, prompts, o.Prompts, o.Answers}}
+	if err := s.begin(); err != nil {
+		return nil, fmt.Errorf("sample: draw: %w", err)
+	}
+	return s, nil
+}
+
+// Make draws one shard unless it is there, with what Begin was given.
+func (s *Shards) Make(ctx context.Context, policy *llm.Model, i int, opts *ShardOptions) error {
+	done, err := s.Has(i)
+	if err == nil && !done {
+		err = s.draw(ctx, policy, i, opts.resolve())
+	}
+	if err != nil {
+		return fmt.Errorf("sample: draw: shard %d of %d: %w", i, s.Len(), err)
+	}
+	return nil
+}
+
+func (opts *ShardOptions) resolve() ShardOptions {
 	o := ShardOptions{}
 	if opts != nil {
 		o = *opts
@@ -82,28 +126,7 @@ func Draw(ctx context.Context, policy *llm.Model, prompts []string, dir string, 
 	if o.Answers <= 0 {
 		o.Answers = 16
 	}
-	if len(prompts) == 0 {
-		return nil, errors.New("sample: draw: no prompts")
-	}
-	key := fmt.Sprintf("policy %s, gold %q, %+v", policy.Fingerprint(), o.GoldName, o.Options)
-	s := &Shards{dir, manifest{shardsVersion, key, prompts, o.Prompts, o.Answers}}
-	if err := s.begin(); err != nil {
-		return nil, fmt.Errorf("sample: draw: %w", err)
-	}
-	for i := range s.Len() {
-		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("sample: draw: stopped after %d of %d shards: %w", i, s.Len(), err)
-		}
-		done, err := s.has(i)
-		if err == nil && !done {
-			err = s.draw(ctx, policy, i, o)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("sample: draw: shard %d of %d: %w", i, s.Len(), err)
-		}
-		progress.Report(ctx, progress.Event{Task: "draw shards", Done: i + 1, Total: s.Len()})
-	}
-	return s, nil
+	return o
 }
 
 // begin writes the manifest, or finds that it is there.
@@ -130,8 +153,8 @@ func (s *Shards) begin() error {
 	return nil
 }
 
-// has says whether a shard is there. One of another run is an error.
-func (s *Shards) has(i int) (bool, error) {
+// Has says whether a shard is there. One of another run is an error.
+func (s *Shards) Has(i int) (bool, error) {
 	f, err := os.Open(s.path(i))
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
@@ -209,7 +232,7 @@ func (s *Shards) Pool(i int) (*bayesrm.Pool, error) {
 	if i < 0 || i >= s.Len() {
 		return nil, fmt.Errorf("sample: shard %d: there are %d", i, s.Len())
 	}
-	if ok, err := s.has(i); err != nil || !ok {
+	if ok, err := s.Has(i); err != nil || !ok {
 		return nil, fmt.Errorf("sample: shard %d: it is not there (%v); Draw makes it", i, err)
 	}
 	rows, err := parquet.ReadFile[Row](s.path(i))

@@ -23,6 +23,9 @@ type StreamOptions struct {
 	sample.Options
 	// Prompts answered, scored and reduced at once: what is in memory, and what a run that was killed does again. Default 4.
 	Prompts int
+	// First is the number of the first part, where the prompts are some of a larger run's, which other processes make the other parts
+	// of. Default 0.
+	First int
 	// Dir keeps what the parts came to; a run goes on with the parts that are missing. Default: none is kept.
 	Dir string
 }
@@ -66,7 +69,7 @@ func Stream(ctx context.Context, t *Trial, policy *llm.Model, gold bayesrm.Score
 			return nil, fmt.Errorf("study: stream: stopped after %d of %d parts: %w", i, parts, err)
 		}
 		of := prompts[i*o.Prompts : min(len(prompts), (i+1)*o.Prompts)]
-		p, err := o.part(i, fmt.Sprintf("%s, prompts %x", key, sha256.Sum256(fmt.Appendf(nil, "%q", of))), func() ([]*bestofn.Result, error) {
+		p, err := o.part(o.First+i, fmt.Sprintf("%s, prompts %x", key, sha256.Sum256(fmt.Appendf(nil, "%q", of))), func() ([]*bestofn.Result, error) {
 			return reduce(ctx, t, policy, gold, of, ns, ks, selectors, &o.Options)
 		})
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 
 func gobayes_bayesrm_sampleTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
+		"Begin":        reflect.ValueOf(p_gobayes_bayesrm_sample.Begin),
 		"Draw":         reflect.ValueOf(p_gobayes_bayesrm_sample.Draw),
 		"Label":        reflect.ValueOf(p_gobayes_bayesrm_sample.Label),
 		"Open":         reflect.ValueOf(p_gobayes_bayesrm_sample.Open),

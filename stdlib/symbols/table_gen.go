@@ -78,6 +78,7 @@ var packages = map[string]Package{
 	"go/version":                         {go_versionTable, go_versionWrap},
 	"gobayes/bayesrm":                    {gobayes_bayesrmTable, gobayes_bayesrmWrap},
 	"gobayes/bayesrm/bestofn":            {gobayes_bayesrm_bestofnTable, gobayes_bayesrm_bestofnWrap},
+	"gobayes/bayesrm/cluster":            {gobayes_bayesrm_clusterTable, gobayes_bayesrm_clusterWrap},
 	"gobayes/bayesrm/ensemble":           {gobayes_bayesrm_ensembleTable, gobayes_bayesrm_ensembleWrap},
 	"gobayes/bayesrm/figures":            {gobayes_bayesrm_figuresTable, gobayes_bayesrm_figuresWrap},
 	"gobayes/bayesrm/laplace":            {gobayes_bayesrm_laplaceTable, gobayes_bayesrm_laplaceWrap},

@@ -10,11 +10,13 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"gobayes/bayesrm/bestofn"
+	"gobayes/bayesrm/cluster"
 	"gobayes/bayesrm/laplace"
 	"gobayes/bayesrm/linalg"
 	"gobayes/bayesrm/llm"
@@ -22,8 +24,10 @@ import (
 	"gobayes/bayesrm/optim"
 	"gobayes/bayesrm/prefs"
 	"gobayes/bayesrm/reward"
+	"gobayes/bayesrm/sample"
 	"gobayes/bayesrm/tensor"
 	"gobayes/bayesrm/tokenizer"
+	"gobayes/bayesrm/world"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -76,6 +80,9 @@ func figures() []figure {
 		figure{name: "score-shared", unit: "answers/s", peer: "score", goal: 3, ours: (*run).score},
 		figure{name: "decode-1", unit: "tokens/s", peer: "llama_cpp", goal: 1, ours: func(r *run) error { return r.decode(1) }},
 		figure{name: "decode-64", unit: "tokens/s", peer: "own:decode", goal: 15, ours: func(r *run) error { return r.decode(64) }},
+		figure{name: "cluster-1", unit: "answers/s", threads: 1, ours: func(r *run) error { return r.cluster(1) }},
+		figure{name: "cluster-2", unit: "answers/s", peer: "own:cluster", threads: 1, ours: func(r *run) error { return r.cluster(2) }},
+		figure{name: "cluster-4", unit: "answers/s", peer: "own:cluster", threads: 1, ours: func(r *run) error { return r.cluster(4) }},
 		figure{name: "bestofn", unit: "prompts/s", peer: "bestofn", goal: 2, threads: 1, ours: (*run).bestofn},
 		figure{name: "tokenise", unit: "MB/s", peer: "tokenise", goal: 2, threads: 1, ours: (*run).tokenise},
 	)
@@ -561,4 +568,40 @@ func (r *run) tokenise() error {
 		}
 		return nil
 	})
+}
+
+// cluster draws answers of the small world's policy by so many worker processes of one thread each. The workers load the model in the
+// warm-up.
+func (r *run) cluster(workers int) error {
+	c, err := cluster.Open(r.ctx, &cluster.Options{Listen: "127.0.0.1:0", Workers: -1})
+	if err != nil {
+		return err
+	}
+	defer c.Close() //nolint:errcheck // the process ends
+	for range workers {
+		w := exec.Command(os.Args[0], "-worker", c.URL())
+		w.Env = append(os.Environ(), "GOMAXPROCS=1")
+		if err := w.Start(); err != nil {
+			return err
+		}
+		defer w.Wait()         //nolint:errcheck // killed
+		defer w.Process.Kill() //nolint:errcheck // it may have ended
+	}
+	const prompts, answers = 16, 1000
+	rng := rand.New(rand.NewPCG(1, 0))
+	var ps []string
+	for range prompts {
+		ps = append(ps, world.NewPrompt(rng).Text)
+	}
+	n := 0
+	err = r.timed(prompts*answers, func() error {
+		n++
+		_, err := c.Draw(r.ctx, filepath.Join("notebooks", "data", "world", "policy"), ps, filepath.Join(r.tmp, fmt.Sprintf("pool-%d-%d-%d", workers, os.Getpid(), n)),
+			&cluster.DrawOptions{Options: sample.Options{Answers: answers, MaxTokens: 48, Seed: uint64(n)}, Prompts: 1, Gold: cluster.World})
+		return err
+	})
+	if err != nil || workers > 1 {
+		return err
+	}
+	return r.own("cluster")
 }

@@ -8,7 +8,7 @@
 // preference pairs, laplace-fit and -var the exact posterior on such pairs and its variances beside a hand-written one, laplace-torch-… the
 // same beside laplace-torch's best, Kronecker factors, laplace-kron-… Kronecker factors on both sides (48 pairs: the decomposition
 // of the factors is most of it), variance-… variances beside plain forwards of ours, score-members five LoRA models on
-// one backbone, score-shared 64 answers of 64 tokens to a prompt of 200; decode is SmolLM2-135M in float32, one sequence
+// one backbone, cluster-… answers by worker processes of one thread, score-shared 64 answers of 64 tokens to a prompt of 200; decode is SmolLM2-135M in float32, one sequence
 // beside llama.cpp and 64 beside our own one; bestofn is 30 values of n over 12,500 answers a prompt.
 //
 // The peers are Python programs (peers.py); BAYESRM_PYTHON names the interpreter, python3 by default. What is not
@@ -31,6 +31,7 @@ import (
 	"strconv"
 	"strings"
 
+	"gobayes/bayesrm/cluster"
 	"gobayes/bayesrm/tensor"
 )
 
@@ -70,8 +71,12 @@ func main() {
 	threads := flag.String("threads", "1,2", "numbers of threads, separated by commas")
 	rounds := flag.Int("rounds", 3, "rounds of each side")
 	child := flag.String("child", "", "internal: measure this figure only and print JSON")
+	worker := flag.String("worker", "", "internal: take jobs from this server")
 	tmp := flag.String("tmp", "", "internal: folder to exchange files with the peer")
 	flag.Parse()
+	if *worker != "" {
+		log.Fatal(cluster.Work(context.Background(), *worker, nil))
+	}
 	if *child != "" {
 		n, err := strconv.Atoi(*threads)
 		if err != nil {

@@ -23,6 +23,7 @@ var layers = [][]string{
 	{"bayesrm/laplace", "bayesrm/ppo", "bayesrm/world"},
 	{"bayesrm/ensemble"},
 	{"bayesrm/study"},
+	{"bayesrm/cluster"},
 }
 
 type pkg struct {

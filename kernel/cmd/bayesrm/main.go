@@ -17,6 +17,7 @@ import (
 type cli struct {
 	Kernel  kernelCmd  `cmd:"" help:"Serve a front end (called by Jupyter)."`
 	Run     runCmd     `cmd:"" help:"Run a Go program or a notebook."`
+	Worker  workerCmd  `cmd:"" help:"Do jobs of a cluster: sampling, scoring, training, notebooks."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
