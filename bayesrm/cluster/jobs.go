@@ -50,6 +50,17 @@ func (t *tools) model(ctx context.Context, path string) (*llm.Model, error) {
 	return m, nil
 }
 
+// policy is the model of a folder, or a server.
+func (t *tools) policy(ctx context.Context, path string, server *sample.Server) (sample.Policy, error) {
+	if (path == "") == (server == nil) {
+		return nil, errors.New("the policy: give its folder or a server, and not both")
+	}
+	if server != nil {
+		return server, nil
+	}
+	return t.model(ctx, path)
+}
+
 // World names the gold of the controlled world where a folder of a scorer is asked for.
 const World = "world"
 
@@ -100,6 +111,8 @@ type DrawOptions struct {
 	sample.Options
 	// Prompts in a shard, which is a job. Default 8.
 	Prompts int
+	// Server is a policy elsewhere, in place of a folder.
+	Server *sample.Server
 	// Gold scores the answers: World, or the folder of a posterior or a reward model. Default: none.
 	Gold string
 }
@@ -114,8 +127,8 @@ func (o DrawOptions) shards(gold bayesrm.Scorer) *sample.ShardOptions {
 	return &sample.ShardOptions{Options: o.Options, Prompts: o.Prompts, Gold: gold, GoldName: o.Gold}
 }
 
-// Draw is sample.Draw by all workers: answers of the policy in a folder to prompts, in Parquet shards of the folder dir. The bytes are the
-// same, whoever draws.
+// Draw is sample.Draw by all workers: answers of the policy in a folder, or with "" of opts.Server, to prompts, in Parquet shards of the
+// folder dir. The bytes are the same, whoever draws.
 func (c *Cluster) Draw(ctx context.Context, policy string, prompts []string, dir string, opts *DrawOptions) (*sample.Shards, error) {
 	o := DrawOptions{}
 	if opts != nil {
@@ -124,7 +137,7 @@ func (c *Cluster) Draw(ctx context.Context, policy string, prompts []string, dir
 	if err := absolute(&policy, &dir, &o.Gold); err != nil {
 		return nil, fmt.Errorf("cluster: draw: %w", err)
 	}
-	m, err := llm.Load(ctx, policy)
+	m, err := new(tools).policy(ctx, policy, o.Server)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: draw: %w", err)
 	}
@@ -145,7 +158,7 @@ func drawJob(ctx context.Context, t *tools, spec json.RawMessage) error {
 	if err := json.Unmarshal(spec, &s); err != nil {
 		return err
 	}
-	m, err := t.model(ctx, s.Policy)
+	m, err := t.policy(ctx, s.Policy, s.Options.Server)
 	if err != nil {
 		return err
 	}

@@ -48,6 +48,7 @@ type GenerateOptions struct {
 
 // Completion is one generated answer.
 type Completion struct {
+	Text     string    // set by Complete
 	IDs      []int     // the end token is among them, if it came
 	LogProbs []float64 // of each token, if asked for
 	Reason   string    // why it ends: "end" token, "stop" text or "length"
@@ -60,6 +61,27 @@ func (m *Model) Text(c Completion) string {
 		ids = ids[:len(ids)-1]
 	}
 	return m.Tokenizer.Decode(ids)
+}
+
+// Complete is Generate of texts: prompts in the model's template, answers with their text.
+func (m *Model) Complete(ctx context.Context, prompts []string, opts *GenerateOptions) ([][]Completion, error) {
+	ids := make([][]int, len(prompts))
+	for i, p := range prompts {
+		var err error
+		if ids[i], err = m.EncodePrompt(p); err != nil {
+			return nil, fmt.Errorf("llm: complete: prompt %d (%.40q): %w", i, p, err)
+		}
+	}
+	out, err := m.Generate(ctx, ids, opts)
+	if err != nil {
+		return nil, err
+	}
+	for _, cs := range out {
+		for k := range cs {
+			cs[k].Text = m.Text(cs[k])
+		}
+	}
+	return out, nil
 }
 
 // Generate continues each prompt; a prompt is read once for all its answers. out[p][i] is answer i to prompt p.

@@ -24,8 +24,16 @@ type Options struct {
 	Seed uint64
 }
 
+// Policy answers prompts: a *llm.Model in this process, or a *Server elsewhere.
+type Policy interface {
+	// Complete returns opts.Samples answers to each prompt.
+	Complete(ctx context.Context, prompts []string, opts *llm.GenerateOptions) ([][]llm.Completion, error)
+	// Fingerprint names everything that the answers depend on beside the prompts and the options.
+	Fingerprint() string
+}
+
 // Pool draws answers to prompts, without gold. A question's id is its number, an answer's the question's and its own.
-func Pool(ctx context.Context, policy *llm.Model, prompts []string, opts *Options) (*bayesrm.Pool, error) {
+func Pool(ctx context.Context, policy Policy, prompts []string, opts *Options) (*bayesrm.Pool, error) {
 	o := Options{}
 	if opts != nil {
 		o = *opts
@@ -33,14 +41,7 @@ func Pool(ctx context.Context, policy *llm.Model, prompts []string, opts *Option
 	if o.Answers <= 0 {
 		o.Answers = 16
 	}
-	ids := make([][]int, len(prompts))
-	for i, p := range prompts {
-		var err error
-		if ids[i], err = policy.EncodePrompt(p); err != nil {
-			return nil, fmt.Errorf("sample: prompt %d (%.40q): %w", i, p, err)
-		}
-	}
-	out, err := policy.Generate(ctx, ids, &llm.GenerateOptions{Samples: o.Answers, MaxTokens: o.MaxTokens, Temperature: o.Temperature, TopK: o.TopK, TopP: o.TopP, MinP: o.MinP,
+	out, err := policy.Complete(ctx, prompts, &llm.GenerateOptions{Samples: o.Answers, MaxTokens: o.MaxTokens, Temperature: o.Temperature, TopK: o.TopK, TopP: o.TopP, MinP: o.MinP,
 		RepetitionPenalty: o.RepetitionPenalty, Seed: o.Seed})
 	if err != nil {
 		return nil, fmt.Errorf("sample: %w", err)
@@ -49,7 +50,7 @@ func Pool(ctx context.Context, policy *llm.Model, prompts []string, opts *Option
 	for i, p := range prompts {
 		q := bayesrm.Question{ID: fmt.Sprint(i), Prompt: p}
 		for k, c := range out[i] {
-			q.Answers = append(q.Answers, bayesrm.Answer{ID: fmt.Sprintf("%d/%d", i, k), Text: policy.Text(c), Gold: math.NaN()})
+			q.Answers = append(q.Answers, bayesrm.Answer{ID: fmt.Sprintf("%d/%d", i, k), Text: c.Text, Gold: math.NaN()})
 		}
 		pool.Questions = append(pool.Questions, q)
 	}

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 
 	"gobayes/bayesrm"
-	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/progress"
 	"gobayes/bayesrm/safetensors"
 
@@ -71,7 +70,7 @@ func (s *Shards) name(i int) string { return fmt.Sprintf("%s, shard %d", s.Key, 
 // Draw draws answers to prompts into the shards of a folder. Each is written under another name, synced and renamed: a run that
 // was stopped or killed goes on with the shards that are missing, and ends with the same bytes. When ctx ends the error wraps
 // ctx's.
-func Draw(ctx context.Context, policy *llm.Model, prompts []string, dir string, opts *ShardOptions) (*Shards, error) {
+func Draw(ctx context.Context, policy Policy, prompts []string, dir string, opts *ShardOptions) (*Shards, error) {
 	s, err := Begin(policy, prompts, dir, opts)
 	if err != nil {
 		return nil, err
@@ -90,7 +89,7 @@ func Draw(ctx context.Context, policy *llm.Model, prompts []string, dir string, 
 
 // Begin prepares the folder of Draw and draws nothing: Make draws one shard, on this machine or another. It is an error if the folder
 // was begun with another policy, other prompts or other options.
-func Begin(policy *llm.Model, prompts []string, dir string, opts *ShardOptions) (*Shards, error) {
+func Begin(policy Policy, prompts []string, dir string, opts *ShardOptions) (*Shards, error) {
 	o := opts.resolve()
 	if len(prompts) == 0 {
 		return nil, errors.New("sample: draw: no prompts")
@@ -104,7 +103,7 @@ func Begin(policy *llm.Model, prompts []string, dir string, opts *ShardOptions) 
 }
 
 // Make draws one shard unless it is there, with what Begin was given.
-func (s *Shards) Make(ctx context.Context, policy *llm.Model, i int, opts *ShardOptions) error {
+func (s *Shards) Make(ctx context.Context, policy Policy, i int, opts *ShardOptions) error {
 	done, err := s.Has(i)
 	if err == nil && !done {
 		err = s.draw(ctx, policy, i, opts.resolve())
@@ -178,7 +177,7 @@ func (s *Shards) Has(i int) (bool, error) {
 }
 
 // draw makes one shard.
-func (s *Shards) draw(ctx context.Context, policy *llm.Model, i int, o ShardOptions) error {
+func (s *Shards) draw(ctx context.Context, policy Policy, i int, o ShardOptions) error {
 	from := i * s.PerShard
 	silent := progress.Silent(ctx)
 	pool, err := Pool(silent, policy, s.Prompts[from:min(len(s.Prompts), from+s.PerShard)], &o.Options)

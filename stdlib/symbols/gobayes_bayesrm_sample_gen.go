@@ -3,7 +3,10 @@
 package symbols
 
 import (
+	p_context "context"
+	p_gobayes_bayesrm_llm "gobayes/bayesrm/llm"
 	p_gobayes_bayesrm_sample "gobayes/bayesrm/sample"
+	"gobayes/stdlib/dynamic"
 	"reflect"
 )
 
@@ -14,11 +17,24 @@ func gobayes_bayesrm_sampleTable() map[string]reflect.Value {
 		"Label":        reflect.ValueOf(p_gobayes_bayesrm_sample.Label),
 		"Open":         reflect.ValueOf(p_gobayes_bayesrm_sample.Open),
 		"Options":      reflect.ValueOf((*p_gobayes_bayesrm_sample.Options)(nil)),
+		"Policy":       reflect.ValueOf((*p_gobayes_bayesrm_sample.Policy)(nil)),
 		"Pool":         reflect.ValueOf(p_gobayes_bayesrm_sample.Pool),
 		"Row":          reflect.ValueOf((*p_gobayes_bayesrm_sample.Row)(nil)),
+		"Server":       reflect.ValueOf((*p_gobayes_bayesrm_sample.Server)(nil)),
 		"ShardOptions": reflect.ValueOf((*p_gobayes_bayesrm_sample.ShardOptions)(nil)),
 		"Shards":       reflect.ValueOf((*p_gobayes_bayesrm_sample.Shards)(nil)),
 	}
 }
 
-var gobayes_bayesrm_sampleWrap = map[string]Wrapper{}
+var gobayes_bayesrm_sampleWrap = map[string]Wrapper{
+	"Policy": {[]string{"Complete", "Fingerprint"}, func(v dynamic.Value) any { return w_gobayes_bayesrm_sample_Policy{dynamic.Wrapped{V: v}} }},
+}
+
+type w_gobayes_bayesrm_sample_Policy struct{ dynamic.Wrapped }
+
+func (w w_gobayes_bayesrm_sample_Policy) Complete(a0 p_context.Context, a1 []string, a2 *p_gobayes_bayesrm_llm.GenerateOptions) ([][]p_gobayes_bayesrm_llm.Completion, error) {
+	return dynamic.Method[func(any, p_context.Context, []string, *p_gobayes_bayesrm_llm.GenerateOptions) ([][]p_gobayes_bayesrm_llm.Completion, error)](w.V, "Complete")(w.V.Value(), a0, a1, a2)
+}
+func (w w_gobayes_bayesrm_sample_Policy) Fingerprint() string {
+	return dynamic.Method[func(any) string](w.V, "Fingerprint")(w.V.Value())
+}
