@@ -15,6 +15,7 @@ type cli struct {
 	Kernel    kernelCmd    `cmd:"" help:"Build the kernel and install its kernelspec."`
 	Lab       labCmd       `cmd:"" help:"Install the kernel and open JupyterLab."`
 	Doctor    doctorCmd    `cmd:"" help:"Say what is installed and whether it answers."`
+	Release   releaseCmd   `cmd:"" help:"Build archives with checksums and licences for Linux, macOS and Windows."`
 	Uninstall uninstallCmd `cmd:"" help:"Remove the kernelspec and the binary beside it."`
 }
 

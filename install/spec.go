@@ -110,22 +110,44 @@ func (t *target) install() (spec, error) {
 	if err != nil {
 		return spec{}, err
 	}
-	bin := filepath.Join(dir, "bayesrm")
-	if runtime.GOOS == "windows" {
-		bin += ".exe"
-	}
+	bin := filepath.Join(dir, binary(runtime.GOOS))
 	fmt.Println("building", bin)
 	tmp := bin + ".new"
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", tmp, "./kernel/cmd/bayesrm")
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	cmd.Stderr = os.Stderr
-	if err := cmd.Run(); err != nil {
-		return spec{}, fmt.Errorf("go build: %w", err)
+	if err := build(root, tmp, runtime.GOOS, runtime.GOARCH); err != nil {
+		return spec{}, err
 	}
 	if err := os.Rename(tmp, bin); err != nil {
 		return spec{}, err
 	}
+	s, err := t.write(dir, bin)
+	if err == nil {
+		fmt.Println("installed the kernel", t.Name, "in", dir)
+	}
+	return s, err
+}
+
+// binary is the kernel's file name.
+func binary(system string) string {
+	if system == "windows" {
+		return "bayesrm.exe"
+	}
+	return "bayesrm"
+}
+
+// build makes the kernel's binary; the same sources and Go make the same bytes, wherever they lie.
+func build(root, out, system, arch string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, "./kernel/cmd/bayesrm")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+arch)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("go build for %s/%s: %w", system, arch, err)
+	}
+	return nil
+}
+
+// write writes the logos and kernel.json, with the given path of the binary.
+func (t *target) write(dir, bin string) (spec, error) {
 	s := spec{
 		Argv: []string{bin, "kernel", "{connection_file}"}, DisplayName: t.DisplayName, Language: "go", InterruptMode: "message",
 		Env: map[string]any{}, Metadata: map[string]any{"debugger": false, "bayesrm": kernel.Version},
@@ -147,11 +169,7 @@ func (t *target) install() (spec, error) {
 	if err != nil {
 		return spec{}, err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "kernel.json"), append(b, '\n'), 0o644); err != nil { // last: it makes the kernel visible
-		return spec{}, err
-	}
-	fmt.Println("installed the kernel", t.Name, "in", dir)
-	return s, nil
+	return s, os.WriteFile(filepath.Join(dir, "kernel.json"), append(b, '\n'), 0o644) // last: it makes the kernel visible
 }
 
 // repository is the folder of this module, at or above the working directory.
