@@ -375,7 +375,7 @@ func (r *run) members() error {
 
 // bestofn is the curve of 30 values of n over 12,500 answers a prompt, with ties.
 func (r *run) bestofn() error {
-	const N, prompts = 12_500, 100
+	const N, prompts = 12_500, 1000
 	rng := rand.New(rand.NewPCG(1, 1))
 	var score, gold [prompts][]float64
 	for p := range prompts {

@@ -211,7 +211,7 @@ def bestofn():
     import numpy as np
     from scipy.special import gammaln
     N, r = 12500, np.random.default_rng(1)
-    s, v = np.round(r.standard_normal((100, N)), 3), r.standard_normal((100, N))
+    s, v = np.round(r.standard_normal((1000, N)), 3), r.standard_normal((1000, N))
     i = np.arange(1, N + 1)
     w = np.stack([np.where(i >= n, np.exp(gammaln(i) - gammaln(n) - gammaln(np.maximum(i - n + 1, 1)) - gammaln(N + 1) + gammaln(n + 1) + gammaln(N - n + 1)), 0)
                   for n in (N ** (np.arange(30) / 29)).astype(int)])
@@ -223,7 +223,7 @@ def bestofn():
         start[:, 1:] = ss[:, 1:] != ss[:, :-1]
         group = np.cumsum(start.ravel()) - 1
         return (np.bincount(group, vv.ravel()) / np.bincount(group))[group].reshape(vv.shape) @ w.T
-    return timed(100, f), "numpy " + np.__version__
+    return timed(1000, f), "numpy " + np.__version__
 
 
 def score():

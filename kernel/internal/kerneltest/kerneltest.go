@@ -47,10 +47,10 @@ func Binary(t testing.TB) string {
 	return bin
 }
 
-// Start starts a kernel that ends with the test. Its working directory is notebooks.
-func Start(t testing.TB) *client.Kernel {
+// Start starts a kernel that ends with the test, with some variables in its environment. Its working directory is notebooks.
+func Start(t testing.TB, env ...string) *client.Kernel {
 	t.Helper()
-	k, err := client.Start(context.Background(), client.Options{Argv: []string{Binary(t), "kernel", "{connection_file}"}, Dir: filepath.Join(Root(), "notebooks"), Env: []string{client.NoHistory}})
+	k, err := client.Start(context.Background(), client.Options{Argv: []string{Binary(t), "kernel", "{connection_file}"}, Dir: filepath.Join(Root(), "notebooks"), Env: append(env, client.NoHistory)})
 	if err != nil {
 		t.Fatal(err)
 	}

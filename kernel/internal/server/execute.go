@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,20 +78,20 @@ func (q *queue) drain() (cells []request) {
 // running is the cell that runs now.
 type running struct {
 	mu   sync.Mutex
-	stop context.CancelFunc
+	stop context.CancelCauseFunc
 }
 
-func (r *running) set(stop context.CancelFunc) {
+func (r *running) set(stop context.CancelCauseFunc) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stop = stop
 }
 
-func (r *running) cancel() {
+func (r *running) cancel(why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stop != nil {
-		r.stop()
+		r.stop(why)
 	}
 }
 
@@ -216,8 +217,8 @@ func (s *Server) run(ctx context.Context, c *cellRun, code string) *session.Repo
 // within runs f, code of the session, as the cell with the next number; c takes what it puts out. s.running is held.
 func (s *Server) within(ctx context.Context, c *cellRun, f func(ctx context.Context, n int) error) error {
 	n := int(s.serial.Add(1))
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	var clear func()
 	c.ctx, clear = s.withProgress(ctx, n)
 	s.current.set(cancel)
@@ -227,6 +228,10 @@ func (s *Server) within(ctx context.Context, c *cellRun, f func(ctx context.Cont
 	err := f(ctx, n)
 	s.out.sync()
 	clear()
+	var why outgrown
+	if err != nil && errors.As(context.Cause(ctx), &why) {
+		return why
+	}
 	return err
 }
 

@@ -80,6 +80,7 @@ func Serve(ctx context.Context, conn wire.Connection, version string, args []str
 	go s.execute()
 	go s.watchParent()
 	go s.watchSignals()
+	go s.watchMemory()
 	select {
 	case <-ctx.Done():
 		s.interrupt()
@@ -253,7 +254,7 @@ func (s *Server) close() {
 }
 
 // interrupt cancels the running cell.
-func (s *Server) interrupt() { s.current.cancel() }
+func (s *Server) interrupt() { s.current.cancel(nil) }
 
 // watchParent ends the kernel when the process that started it is gone.
 func (s *Server) watchParent() {
