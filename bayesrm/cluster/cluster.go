@@ -386,7 +386,7 @@ func (c *connection) run(ctx context.Context, w work) error {
 				e := *r.Event
 				e.Task = r.Worker + ": " + e.Task
 				progress.Report(ctx, e)
-			case r.Dead:
+			case r.Dead && waiting[r.Number]:
 				deaths[r.Number] = r.Error
 			case r.Error != "":
 				progress.Report(ctx, progress.Event{Task: w.task, Done: w.total - len(waiting), Total: w.total, Note: fmt.Sprintf("%s: job %d: %s; it is tried again", r.Worker, r.Number, r.Error)})
@@ -407,7 +407,7 @@ func (c *connection) run(ctx context.Context, w work) error {
 			if err := w.look(waiting, deaths, some...); err != nil {
 				return err
 			}
-			err := c.dead(ctx, run, deaths)
+			err := c.dead(ctx, run, waiting, deaths)
 			if err == nil {
 				err = c.missed(ctx, run, w, waiting, deaths, &idle)
 			}
@@ -580,8 +580,8 @@ func give(ctx context.Context, js jetstream.JetStream, job message, why string) 
 	})
 }
 
-// dead reads which jobs of a run were given up, and why.
-func (c *connection) dead(ctx context.Context, run string, deaths map[int]string) error {
+// dead reads which of the jobs that a run waits for were given up, and why.
+func (c *connection) dead(ctx context.Context, run string, waiting map[int]bool, deaths map[int]string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	s, err := c.js.Stream(ctx, deadStream)
@@ -594,7 +594,7 @@ func (c *connection) dead(ctx context.Context, run string, deaths map[int]string
 	}
 	for subject := range info.State.Subjects {
 		i, err := strconv.Atoi(subject[strings.LastIndex(subject, ".")+1:])
-		if err != nil || deaths[i] != "" {
+		if err != nil || !waiting[i] || deaths[i] != "" {
 			continue
 		}
 		m, err := s.GetLastMsgForSubject(ctx, subject)

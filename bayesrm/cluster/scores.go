@@ -126,30 +126,7 @@ func (s *Scores) begin(from string, models []string) error {
 func (s *Scores) path(i int) string { return filepath.Join(s.Dir, fmt.Sprintf("part-%05d.parquet", i)) }
 
 // has says whether a part is there.
-func (s *Scores) has(i int) (bool, error) { return hasPart(s.path(i), s.key) }
-
-func hasPart(path, key string) (bool, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	st, err := f.Stat()
-	if err != nil {
-		return false, err
-	}
-	p, err := parquet.OpenFile(f, st.Size())
-	if err != nil {
-		return false, fmt.Errorf("%s: %w; remove it to make it again", path, err)
-	}
-	if found, _ := p.Lookup("key"); found != key {
-		return false, fmt.Errorf("%s is of other answers or models; remove it to make it again", path)
-	}
-	return true, nil
-}
+func (s *Scores) has(i int) (bool, error) { return sample.HasPart(s.path(i), "key", s.key) }
 
 func scoreJob(ctx context.Context, t *tools, spec json.RawMessage) error {
 	var s scoreSpec

@@ -153,8 +153,12 @@ func (s *Shards) begin() error {
 }
 
 // Has says whether a shard is there. One of another run is an error.
-func (s *Shards) Has(i int) (bool, error) {
-	f, err := os.Open(s.path(i))
+func (s *Shards) Has(i int) (bool, error) { return HasPart(s.path(i), "shard", s.name(i)) }
+
+// HasPart says whether a Parquet file is there. It is an error if it is broken, or if its metadata do not name it so: it is then of other
+// work.
+func HasPart(path, key, name string) (bool, error) {
+	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
@@ -168,10 +172,10 @@ func (s *Shards) Has(i int) (bool, error) {
 	}
 	p, err := parquet.OpenFile(f, st.Size())
 	if err != nil {
-		return false, fmt.Errorf("%s: %w; remove it to draw it again", s.path(i), err)
+		return false, fmt.Errorf("%s: %w; remove it to make it again", path, err)
 	}
-	if name, _ := p.Lookup("shard"); name != s.name(i) {
-		return false, fmt.Errorf("%s is %q, want %q; remove it to draw it again", s.path(i), name, s.name(i))
+	if found, _ := p.Lookup(key); found != name {
+		return false, fmt.Errorf("%s is %q, want %q; remove it to make it again", path, found, name)
 	}
 	return true, nil
 }

@@ -161,9 +161,6 @@ def laplace_torch(what):
             r = self.m(input_ids=ids.flatten(0, -2), attention_mask=x["attention_mask"].flatten(0, -2)).logits
             return r.reshape(-1, 2) if two else r
 
-    class Data(dict):
-        pass
-
     def pad(seqs):
         T = max(map(len, seqs))
         return torch.tensor([s + [0] * (T - len(s)) for s in seqs]), torch.tensor([[1] * len(s) + [0] * (T - len(s)) for s in seqs])
@@ -203,7 +200,7 @@ def laplace_torch(what):
     def variances(size):
         for i in range(0, len(seqs), size):
             ids, mask = pad(seqs[i:i + size])
-            la(Data(input_ids=ids, attention_mask=mask), pred_type="glm")
+            la({"input_ids": ids, "attention_mask": mask}, pred_type="glm")
     return best(len(seqs), variances)
 
 
