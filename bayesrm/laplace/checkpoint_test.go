@@ -45,7 +45,7 @@ func TestTighten(t *testing.T) {
 func TestResumeFit(t *testing.T) {
 	m, few, held := trained(t)
 	train := &prefs.Pairs{}
-	for range 12 { // several batches
+	for range 24 { // several groups of 128 pairs, each of some batches
 		train.Rows = append(train.Rows, few.Rows...)
 	}
 	for _, c := range []Curvature{Exact, EKFAC, Diag, Nystrom, EmpiricalFisher} {
@@ -59,7 +59,7 @@ func TestResumeFit(t *testing.T) {
 		stops := 0
 		var got *Posterior
 		for got == nil {
-			l, err := Fit(stopAfter(t.Context(), "fit Laplace", 1+stops), m, train, kept)
+			l, err := Fit(stopAfter(t.Context(), "fit Laplace", 8+3*stops), m, train, kept)
 			if err == nil {
 				got = l
 			} else if stops++; !errors.Is(err, context.Canceled) || stops > 50 {

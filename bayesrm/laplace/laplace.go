@@ -303,11 +303,17 @@ func (l *Posterior) curvature(ctx context.Context, seqs [][]int, o *Options) (st
 // gradientTokens is how many tokens are packed into a batch whose activations are kept for the backward pass.
 const gradientTokens = 1024
 
-// pairGradients calls f with the reward differences of a batch of pairs [n] and their gradients [n, P], batch by batch. Of the batches, those
-// of the first pairs are left out.
+// enough says whether so many gradients of P weights are enough to be worked on together: what they are multiplied with is read once
+// for all of them, and they take 64 MiB at most, or one batch.
+func enough(n, P int) bool { return n >= 128 || n*P >= 1<<24 }
+
+// pairGradients calls f with the reward differences of some pairs [n] and their gradients [n, P], until all had their turn. The first pairs, as
+// many as earlier calls of f had, are left out.
 func (l *Posterior) pairGradients(ctx context.Context, task string, seqs [][]int, first int, f func(diff []float64, d []float32) error) error {
 	var acts llm.Acts
-	return llm.Batches(ctx, task, pairwise(seqs), gradientTokens, false, func(from, to int) error {
+	var diff []float64
+	var d []float32
+	err := llm.Batches(ctx, task, pairwise(seqs), gradientTokens, false, func(from, to int) error {
 		if to <= first {
 			return nil
 		}
@@ -315,18 +321,26 @@ func (l *Posterior) pairGradients(ctx context.Context, task string, seqs [][]int
 		if err != nil {
 			return err
 		}
-		diff, err := differences(r, from)
+		more, err := differences(r, from)
 		if err != nil {
 			return err
 		}
 		P := l.Weights
-		for i := range diff {
-			row := J[i*P : (i+1)*P] // behind what is still to be read
-			copy(row, J[2*i*P:(2*i+1)*P])
-			tensor.Axpy(row, -1, J[(2*i+1)*P:(2*i+2)*P])
+		for i := range more {
+			d = append(d, J[2*i*P:(2*i+1)*P]...)
+			tensor.Axpy(d[len(d)-P:], -1, J[(2*i+1)*P:(2*i+2)*P])
 		}
-		return f(diff, J[:len(diff)*P])
+		if diff = append(diff, more...); !enough(len(diff), P) {
+			return nil
+		}
+		err = f(diff, d)
+		diff, d = nil, nil
+		return err
 	})
+	if err != nil || len(diff) == 0 {
+		return err
+	}
+	return f(diff, d)
 }
 
 // pairRewards is pairGradients without gradients: d is nil.

@@ -197,17 +197,25 @@ func (l *Posterior) questions(ctx context.Context, qs []bayesrm.Question, from o
 		all = make([]float32, n*P)
 	}
 	var acts llm.Acts
+	var some []float32 // gradients whose variances are not yet known
 	err := llm.Batches(progress.Silent(ctx), "score", seqs, gradientTokens, false, func(i, j int) error {
 		r, J, err := l.jacobians(ctx, &acts, seqs[i:j])
 		if err != nil {
 			return err
 		}
-		post, prior := l.variances(J, j-i)
 		for k := range r {
-			bs[i+k] = bayesrm.Belief{Mean: r[k], Var: post[k], PriorVar: prior[k], RelVar: math.NaN(), PriorRelVar: math.NaN()}
+			bs[i+k] = bayesrm.Belief{Mean: r[k], RelVar: math.NaN(), PriorRelVar: math.NaN()}
 		}
 		if from != nil {
 			copy(all[i*P:], J)
+		}
+		if some = append(some, J...); j == n || enough(len(some)/P, P) {
+			m := len(some) / P
+			post, prior := l.variances(some, m)
+			for k := range post {
+				bs[j-m+k].Var, bs[j-m+k].PriorVar = post[k], prior[k]
+			}
+			some = some[:0]
 		}
 		return nil
 	})

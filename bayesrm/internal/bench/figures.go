@@ -379,9 +379,9 @@ func (r *run) bestofn() error {
 	rng := rand.New(rand.NewPCG(1, 1))
 	var score, gold [prompts][]float64
 	for p := range prompts {
-		for range N {
-			score[p] = append(score[p], math.Round(1000*rng.NormFloat64())/1000)
-			gold[p] = append(gold[p], rng.NormFloat64())
+		score[p], gold[p] = make([]float64, N), make([]float64, N)
+		for i := range N {
+			score[p][i], gold[p][i] = math.Round(1000*rng.NormFloat64())/1000, rng.NormFloat64()
 		}
 	}
 	var ns []int
