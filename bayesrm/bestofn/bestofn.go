@@ -14,6 +14,8 @@ import (
 	"gobayes/bayesrm"
 	"gobayes/bayesrm/metrics"
 
+	"gonum.org/v1/gonum/stat"
+
 	"gonum.org/v1/gonum/floats"
 )
 
@@ -472,6 +474,32 @@ func Difference(a, b *Result) ([]metrics.Interval, error) {
 		d = append(d, row)
 	}
 	return a.intervals(d), nil
+}
+
+// ErrorCorrelation returns, for each prompt, Spearman's rank correlation of √Λ with the error |gold − proxy| of its answers, where the proxy is the
+// mean after an affine fit to gold (METHODS §9.14): whether the posterior knows where the reward is wrong. NaN where all are equal. The
+// beliefs are in the order of the pool.
+func ErrorCorrelation(pool *bayesrm.Pool, beliefs []bayesrm.Belief) ([]float64, error) {
+	if len(beliefs) != pool.Len() {
+		return nil, fmt.Errorf("bestofn: error correlation: %d beliefs about a pool of %d answers; score the same pool", len(beliefs), pool.Len())
+	}
+	var out []float64
+	for _, q := range pool.Questions {
+		var proxy, gold, std, wrong []float64
+		for i, a := range q.Answers {
+			if math.IsNaN(a.Gold) {
+				return nil, fmt.Errorf("bestofn: error correlation: answer %q of prompt %q has no gold", a.ID, q.ID)
+			}
+			proxy, gold, std = append(proxy, beliefs[i].Mean), append(gold, a.Gold), append(std, math.Sqrt(beliefs[i].Var))
+		}
+		beliefs = beliefs[len(q.Answers):]
+		alpha, beta := stat.LinearRegression(proxy, gold, nil, false)
+		for i, r := range proxy {
+			wrong = append(wrong, math.Abs(gold[i]-alpha-beta*r))
+		}
+		out = append(out, metrics.Spearman(std, wrong))
+	}
+	return out, nil
 }
 
 // Oracle scores every answer of a pool by its gold: the most that any selector could gain.

@@ -14,6 +14,7 @@ import (
 	"gobayes/bayesrm"
 	"gobayes/bayesrm/internal/check"
 
+	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/combin"
 )
 
@@ -251,5 +252,35 @@ func TestMerge(t *testing.T) {
 	}
 	if _, err := Merge(a1, &Result{N: []int{1}}); err == nil {
 		t.Error("curves over other n were merged")
+	}
+}
+
+// TestErrorCorrelation: a variance that grows with the error is found at 1, whatever the units of the proxy; one that falls, at −1.
+func TestErrorCorrelation(t *testing.T) {
+	pool := &bayesrm.Pool{Questions: []bayesrm.Question{{ID: "p"}, {ID: "q"}}}
+	var beliefs []bayesrm.Belief
+	gold := []float64{1, -3, 0, 5, 2, -2, 4} // errors of the fit below: even and odd rows lie on either side
+	for p := range pool.Questions {
+		var proxy []float64
+		for i, g := range gold {
+			proxy = append(proxy, 7+3*(g+0.3*float64(i%3-1)*float64(i)))
+		}
+		alpha, beta := stat.LinearRegression(proxy, gold, nil, false)
+		for i, g := range gold {
+			v := math.Abs(g - alpha - beta*proxy[i])
+			if p == 1 {
+				v = 9 - v
+			}
+			id := fmt.Sprint(p, i)
+			pool.Questions[p].Answers = append(pool.Questions[p].Answers, bayesrm.Answer{ID: id, Gold: g})
+			beliefs = append(beliefs, bayesrm.Belief{ID: id, Mean: proxy[i], Var: v * v})
+		}
+	}
+	got, err := ErrorCorrelation(pool, beliefs)
+	if err != nil || math.Abs(got[0]-1) > 1e-12 || math.Abs(got[1]+1) > 1e-12 {
+		t.Errorf("%v, %v; want 1 and −1", got, err)
+	}
+	if _, err := ErrorCorrelation(pool, beliefs[1:]); err == nil {
+		t.Error("a belief is missing: no error")
 	}
 }

@@ -76,6 +76,39 @@ func TestLinearBradleyTerry(t *testing.T) {
 	check.Close(t, "γ", []float64{tuned.Gamma}, []float64{tuned.PriorPrecision * l.ThetaNorm2}, 1e-5, 0)
 }
 
+// TestLinearGaussian is METHODS §10.5: with a Gaussian likelihood the approximation is exact. Rows X/σ stand for the pairs' gradients.
+func TestLinearGaussian(t *testing.T) {
+	X, y := [][2]float64{{1, 0}, {1, 1}, {1, 2}}, []float64{0.9, 2.1, 2.9}
+	theta := [2]float64{0.93184855, 0.99599109}
+	const variance, delta = 0.25, 0.5
+	var d []float32
+	var sw []float64
+	l := &Posterior{Pairs: 3, Weights: 2, ThetaNorm2: theta[0]*theta[0] + theta[1]*theta[1]}
+	for i, x := range X {
+		d, sw = append(d, float32(x[0]), float32(x[1])), append(sw, 1/math.Sqrt(variance))
+		e := y[i] - x[0]*theta[0] - x[1]*theta[1]
+		l.LogLikelihood -= e*e/(2*variance) + math.Log(2*math.Pi*variance)/2
+	}
+	h := mat.NewSymDense(2, nil)
+	full := &products{P: 2, h: h}
+	full.add(slices.Clone(d), []float64{1 / variance, 1 / variance, 1 / variance})
+	primal, err := full.structure()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]structure{"dual": newDual(d, sw), "primal": primal} {
+		l.h = s
+		if err := l.set(delta); err != nil {
+			t.Fatal(err)
+		}
+		check.Close(t, name+": evidence", []float64{l.LogEvidence}, []float64{-4.25841334}, 2e-8, 0)
+		c := l.post.covariance([]float32{1, 0, 0, 1}, 2)
+		check.Close(t, name+": covariance", []float64{c.At(0, 0), c.At(0, 1), c.At(1, 1)}, []float64{0.18262806, -0.10690423, 0.11135857}, 1e-7, 0)
+		post, _ := l.variances([]float32{1, 3}, 1)
+		check.Close(t, name+": variance", post, []float64{0.54342984}, 2e-7, 0)
+	}
+}
+
 // TestOffset: pairs never identify a shift that both answers share; it keeps its prior variance (METHODS §10.6b).
 func TestOffset(t *testing.T) {
 	// θ = (w1, w2, b) at 0: the pairs differ in the first feature alone
