@@ -14,9 +14,8 @@ import (
 	"gobayes/bayesrm"
 	"gobayes/bayesrm/metrics"
 
-	"gonum.org/v1/gonum/stat"
-
 	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/stat"
 )
 
 // Weights returns the probability that the i-th smallest of N is the largest of n drawn without replacement (paper

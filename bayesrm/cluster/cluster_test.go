@@ -25,6 +25,7 @@ import (
 
 	"gobayes/bayesrm/bestofn"
 	"gobayes/bayesrm/ensemble"
+	"gobayes/bayesrm/internal/check"
 	"gobayes/bayesrm/laplace"
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/penalty"
@@ -94,23 +95,6 @@ func open(t *testing.T, o *Options) *Cluster {
 	return c
 }
 
-func files(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := map[string]string{}
-	for _, e := range entries {
-		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		out[e.Name()] = string(b)
-	}
-	return out
-}
-
 var drawing = &DrawOptions{Options: sample.Options{Answers: 40, MaxTokens: 48, Seed: 2}, Prompts: 1, Gold: World}
 
 // undisturbed are the files of the same draw in one process without a queue.
@@ -124,12 +108,12 @@ func undisturbed(t *testing.T, o *DrawOptions) map[string]string {
 	if _, err := sample.Draw(t.Context(), m, prompts, dir, o.shards(world.Scorer{})); err != nil {
 		t.Fatal(err)
 	}
-	return files(t, dir)
+	return check.Files(t, dir)
 }
 
 func same(t *testing.T, dir string, want map[string]string) {
 	t.Helper()
-	if got := files(t, dir); !maps.Equal(got, want) {
+	if got := check.Files(t, dir); !maps.Equal(got, want) {
 		t.Errorf("%s holds %d files that differ from the %d of an undisturbed run", dir, len(got), len(want))
 	}
 }

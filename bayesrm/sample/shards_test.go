@@ -9,26 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"gobayes/bayesrm/internal/check"
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/progress"
 )
-
-func files(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := map[string]string{}
-	for _, e := range entries {
-		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		out[e.Name()] = string(b)
-	}
-	return out
-}
 
 // TestShards: a shard holds what Pool draws; runs that were stopped anywhere end with the bytes of an undisturbed one.
 func TestShards(t *testing.T) {
@@ -43,7 +27,7 @@ func TestShards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := files(t, whole)
+	want := check.Files(t, whole)
 	if s.Len() != 3 || len(want) != 4 {
 		t.Fatalf("%v; files %d", s, len(want))
 	}
@@ -101,7 +85,7 @@ func TestShards(t *testing.T) {
 		if _, err := Draw(t.Context(), policy, prompts, dir, o); err != nil {
 			t.Fatal(err)
 		}
-		got := files(t, dir)
+		got := check.Files(t, dir)
 		delete(got, "part-00002.parquet.tmp")
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("stopped at %d: other bytes", stop)
