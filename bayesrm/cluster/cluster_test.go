@@ -486,3 +486,48 @@ func TestSecurity(t *testing.T) {
 }
 
 func ptr[T any](x T) *T { return &x }
+
+// TestChangedFolder: a worker that has loaded a folder loads it again for the next run, which may find another model there.
+func TestChangedFolder(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	c := open(t, nil)
+	shards, err := c.Draw(ctx, policy, prompts[:1], filepath.Join(dir, "pool"), drawing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := world.Make(ctx, filepath.Join(dir, "made"), &world.MakeOptions{Policy: policy, Pairs: 20, Prompts: 2, Answers: 4, Seed: 1}); err != nil {
+		t.Fatal(err)
+	}
+	pairs, members := filepath.Join(dir, "made", "pairs.jsonl"), filepath.Join(dir, "members")
+	for seed := range uint64(2) {
+		if err := os.RemoveAll(members); err != nil {
+			t.Fatal(err)
+		}
+		folders, err := c.Train(ctx, backbone, pairs, members, &ensemble.Options{Members: 1, Reward: &reward.Options{LearningRate: 1e-3, Seed: seed}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scores, err := c.Score(ctx, shards, folders, filepath.Join(dir, fmt.Sprint("scores", seed)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pool, got, err := scores.Part(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := reward.Load(ctx, folders[0], nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := ensemble.ScorePool(ctx, m, pool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got[0].Mean != want[0].Mean {
+			t.Errorf("seed %d: reward %v, want %v of the model that is there now", seed, got[0].Mean, want[0].Mean)
+		}
+	}
+	if _, err := c.Train(ctx, backbone, pairs, members, nil, &laplace.Options{Weights: laplace.LastLayer()}); err == nil || !strings.Contains(err.Error(), "Weights") {
+		t.Errorf("a posterior over the head: %v", err)
+	}
+}

@@ -28,8 +28,9 @@ var kinds = map[string]func(ctx context.Context, t *tools, spec json.RawMessage)
 	"notebook": notebookJob,
 }
 
-// tools are what a worker keeps from job to job.
+// tools are what a worker keeps from job to job of a run.
 type tools struct {
+	shards  *sample.Shards // that are drawn, once the policy is known to be theirs
 	models  map[string]*llm.Model
 	scorers map[string]bayesrm.Scorer
 }
@@ -168,14 +169,16 @@ func drawJob(ctx context.Context, t *tools, spec json.RawMessage) error {
 			return err
 		}
 	}
-	shards, err := sample.Open(s.Dir)
-	if err != nil {
-		return fmt.Errorf("%w; does this machine see the same folders?", err)
+	if t.shards == nil { // reads all weights of the policy: once a run
+		shards, err := sample.Open(s.Dir)
+		if err != nil {
+			return fmt.Errorf("%w; does this machine see the same folders?", err)
+		}
+		if t.shards, err = sample.Begin(m, shards.Prompts, s.Dir, s.Options.shards(gold)); err != nil { // the same policy here?
+			return err
+		}
 	}
-	if _, err := sample.Begin(m, shards.Prompts, s.Dir, s.Options.shards(gold)); err != nil { // the same policy here?
-		return err
-	}
-	return shards.Make(ctx, m, s.Shard, s.Options.shards(gold))
+	return t.shards.Make(ctx, m, s.Shard, s.Options.shards(gold))
 }
 
 // Train is ensemble.Train by all workers: members on preference pairs of a file, in the folders member-0, member-1, … of dir. With
@@ -187,6 +190,9 @@ func (c *Cluster) Train(ctx context.Context, base, pairs, dir string, opts *ense
 	}
 	if len(o.Bases) > 0 {
 		return nil, errors.New("cluster: train: Bases are models in memory; train the members of each base by a call of its own")
+	}
+	if posterior != nil && posterior.Weights != nil {
+		return nil, errors.New("cluster: train: a posterior over some of the weights does not travel; leave out Weights and fit it here")
 	}
 	if o.Members <= 0 {
 		o.Members = 5

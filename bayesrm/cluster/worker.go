@@ -45,6 +45,7 @@ type worker struct {
 	nc    *nats.Conn
 	js    jetstream.JetStream
 	name  string
+	of    string // the run that tools were loaded for
 	tools tools
 }
 
@@ -177,6 +178,9 @@ func (w *worker) do(ctx context.Context, job message) (err error) {
 	do, ok := kinds[job.Kind]
 	if !ok {
 		return fmt.Errorf("this worker knows no jobs of kind %q: give all machines the same bayesrm", job.Kind)
+	}
+	if w.of != job.Run { // a folder may hold another model by now
+		w.of, w.tools = job.Run, tools{}
 	}
 	return do(ctx, &w.tools, job.Spec)
 }
