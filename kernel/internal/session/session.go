@@ -445,7 +445,11 @@ func specNames(d *ast.GenDecl) []string {
 	return ns
 }
 
+// receiver is the type of a method's receiver, "" where there is none.
 func receiver(d *ast.FuncDecl) string {
+	if d.Recv.NumFields() == 0 {
+		return ""
+	}
 	t := d.Recv.List[0].Type
 	for {
 		switch x := t.(type) {
