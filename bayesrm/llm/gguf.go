@@ -236,20 +236,21 @@ func interleave(w []float32, heads, n int) {
 	}
 }
 
-// floats converts a tensor to float32.
+// floats converts a tensor to float32; one that is float32 gives its memory away.
 func floats(t *tensors.Tensor) (out []float32, err error) {
-	defer t.FinalizeAll() //nolint:errcheck // frees memory only
 	e := t.ConstFlatData(func(flat any) {
 		switch x := flat.(type) {
 		case []float32:
-			out = append(out, x...)
+			out = x
 		case []float16.Float16:
-			for _, v := range x {
-				out = append(out, v.Float32())
+			out = make([]float32, len(x))
+			for i, v := range x {
+				out[i] = v.Float32()
 			}
 		case []bfloat16.BFloat16:
-			for _, v := range x {
-				out = append(out, v.Float32())
+			out = make([]float32, len(x))
+			for i, v := range x {
+				out[i] = v.Float32()
 			}
 		default:
 			err = fmt.Errorf("F32, F16, BF16 and quantised blocks can be read, not %T", flat)

@@ -310,7 +310,7 @@ func chatTemplate(dir string) (string, error) {
 var plainTemplate = Template{Answer: "\n\n"}
 
 // collectAbove is how much may be read between two collections of garbage while loading: reading makes as much again.
-const collectAbove = 64 << 20
+const collectAbove = 16 << 20
 
 // fill reads the weights one at a time and lays out the matrices, so that little more than the model is ever in memory. A
 // model without an output projection (a reward model's body) keeps none.

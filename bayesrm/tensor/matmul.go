@@ -222,80 +222,81 @@ func multiplyTo[T float](c []T, ldc, m, n, k int, a, b operand[T], add bool) {
 	parallel := Parallel
 	if m*n*k < serialBelow {
 		workers = 1
-		parallel = func(n int, f func(int)) {
-			for i := range n {
-				f(i)
-			}
-		}
+		parallel = serial
 	}
-	p := product[T]{g: geometry[T](n), c: c, ldc: ldc, m: m, n: n, k: k, a: a, b: b}
+	p := &product[T]{g: geometry[T](n), c: c, ldc: ldc, m: m, n: n, k: k, a: a, b: b, pieces: 1}
 	// few rows: the panels of b are read where they lie
 	p.direct = b.panels == nil && b.packed == nil && !b.trans && m <= 2*rows[0]
 	// Many rows are cut into blocks for the workers; of few, each worker takes all and some of the panels, so that b is read once.
-	blocks, pieces := (m+mc-1)/mc, 1
+	blocks := (m + mc - 1) / mc
 	switch {
 	case blocks > 1:
 		blocks = (blocks + workers - 1) / workers * workers
 	case workers > 1 && p.g.panels(n) >= 2*workers:
-		pieces = workers
+		p.pieces = workers
 	case m >= 2*rows[0]*workers:
 		blocks = workers
 	}
-	rowsEach := ((m+blocks-1)/blocks + rows[0] - 1) / rows[0] * rows[0]
-	blocks = (m + rowsEach - 1) / rowsEach
-	pb := buffers[T]()
+	p.rowsEach = ((m+blocks-1)/blocks + rows[0] - 1) / rows[0] * rows[0]
+	blocks = (m + p.rowsEach - 1) / p.rowsEach
+	pack, block := p.pack, p.block
 	for j0 := 0; j0 < n; j0 += nc {
-		first, last := j0/p.g.width, p.g.panels(min(n, j0+nc))
-		for k0 := 0; k0 < k; k0 += kc {
-			kw := min(kc, k-k0)
-			var buf []T
-			switch {
-			case b.panels != nil:
-				p.panel = func(j int) []T { return p.g.panel(b.panels, n, k0, kw, j) }
-			case p.direct && n%p.g.width == 0:
-			default:
-				buf = pb.get((last - first) * kw * p.g.width)
-				p.panel = func(j int) []T { return buf[(j-first)*kw*p.g.width : (j-first+1)*kw*p.g.width] }
-				from := first
-				if p.direct { // all but the last, which is not full
-					from = n / p.g.width
-				}
-				if last > from {
-					parallel(last-from, func(j int) {
-						j += from
-						packB(p.panel(j), b, k0, kw, j*p.g.width, min(p.g.width, n-j*p.g.width), p.g.width)
-					})
-				}
+		p.first, p.last = j0/p.g.width, p.g.panels(min(n, j0+nc))
+		for p.k0 = 0; p.k0 < k; p.k0 += kc {
+			p.kw, p.add = min(kc, k-p.k0), add || p.k0 > 0
+			if b.panels == nil && (!p.direct || n%p.g.width != 0) {
+				p.buf = buffers[T]().get((p.last - p.first) * p.kw * p.g.width)
+				parallel(p.last-p.first, pack)
 			}
-			block := func(i, from, to int) {
-				i0, i1 := i*rowsEach, min(m, (i+1)*rowsEach)
-				abuf := pb.get(stripWidth[T]() * (i1 - i0 + 1) * kw)
-				p.block(abuf, i0, i1, from, to, k0, kw, add || k0 > 0)
-				pb.put(abuf)
-			}
-			per := (last - first + pieces - 1) / pieces
-			parallel(blocks*pieces, func(t int) {
-				q := t % pieces
-				if from, to := first+q*per, min(last, first+(q+1)*per); from < to {
-					block(t/pieces, from, to)
-				}
-			})
-			if buf != nil {
-				pb.put(buf)
+			parallel(blocks*p.pieces, block)
+			if p.buf != nil {
+				buffers[T]().put(p.buf)
+				p.buf = nil
 			}
 		}
 	}
 }
 
+func serial(n int, f func(int)) {
+	for i := range n {
+		f(i)
+	}
+}
+
 // product is one product under way.
 type product[T float] struct {
-	g       shape[T]
-	c       []T
-	ldc     int
-	m, n, k int
-	a, b    operand[T]
-	direct  bool
-	panel   func(j int) []T
+	g        shape[T]
+	c        []T
+	ldc      int
+	m, n, k  int
+	a, b     operand[T]
+	direct   bool
+	rowsEach int // of a block
+	pieces   int // that the panels are cut into, for the workers
+
+	// the step of the product: panels first … last, steps k0 … k0+kw of the sum
+	first, last int
+	k0, kw      int
+	add         bool // to what is in c
+	buf         []T  // the panels, where b does not lie in panels itself
+}
+
+// panel is the step's part of panel j.
+func (p *product[T]) panel(j int) []T {
+	if p.buf == nil {
+		return p.g.panel(p.b.panels, p.n, p.k0, p.kw, j)
+	}
+	at := (j - p.first) * p.kw * p.g.width
+	return p.buf[at : at+p.kw*p.g.width]
+}
+
+// pack writes panel first + i, unless it is read where it lies.
+func (p *product[T]) pack(i int) {
+	j := p.first + i
+	w := min(p.g.width, p.n-j*p.g.width)
+	if !p.direct || w < p.g.width {
+		packB(p.panel(j), p.b, p.k0, p.kw, j*p.g.width, w, p.g.width)
+	}
 }
 
 // heights cuts rows from … to into tiles, the tallest first: it yields the first row of each and its height.
@@ -315,13 +316,22 @@ func heights(from, to int) iter.Seq2[int, int] {
 // strip is a few rows of the left operand, packed: step l of row i is data[at + l·step + i].
 type strip struct{ row, rows, at, step int }
 
-// block computes rows i0 … i1 of panels from … to for the steps k0 … k0+kw of the sum.
-func (p *product[T]) block(buf []T, i0, i1, from, to, k0, kw int, add bool) {
+// block computes block t / pieces of the rows and piece t % pieces of the panels.
+func (p *product[T]) block(t int) {
+	i, q := t/p.pieces, t%p.pieces
+	per := (p.last - p.first + p.pieces - 1) / p.pieces
+	i0, i1, from, to := i*p.rowsEach, min(p.m, (i+1)*p.rowsEach), p.first+q*per, min(p.last, p.first+(q+1)*per)
+	if from >= to {
+		return
+	}
 	size := sizeOf[T]()
-	strips, data := p.strips(buf, i0, i1, k0, kw, to-from)
+	buf := buffers[T]().get(stripWidth[T]() * (i1 - i0 + 1) * p.kw)
+	defer buffers[T]().put(buf)
+	var few [32]strip // on the stack
+	strips, data := p.strips(few[:0], buf, i0, i1, to-from)
 	var edge []T
 	plus := 0
-	if add {
+	if p.add {
 		plus = 1
 	}
 	for j := from; j < to; j++ {
@@ -330,23 +340,23 @@ func (p *product[T]) block(buf []T, i0, i1, from, to, k0, kw int, add bool) {
 		var b *T
 		bs := p.g.width * size
 		if p.direct && w == p.g.width {
-			b, bs = &p.b.data[k0*p.b.ld+j0], p.b.ld*size
+			b, bs = &p.b.data[p.k0*p.b.ld+j0], p.b.ld*size
 		} else {
 			b = &p.panel(j)[0]
 		}
 		for _, s := range strips {
 			if w == p.g.width {
-				tileOfType(s.rows, p.g.nv, &data[s.at], b, &p.c[s.row*p.ldc+j0], kw, s.step*size, bs, p.ldc*size, plus)
+				tileOfType(s.rows, p.g.nv, &data[s.at], b, &p.c[s.row*p.ldc+j0], p.kw, s.step*size, bs, p.ldc*size, plus)
 				continue
 			}
 			if edge == nil {
 				edge = buffers[T]().get(maxLanes * 2 * maxLanes)
 			}
-			tileOfType(s.rows, p.g.nv, &data[s.at], b, &edge[0], kw, s.step*size, bs, p.g.width*size, 0)
+			tileOfType(s.rows, p.g.nv, &data[s.at], b, &edge[0], p.kw, s.step*size, bs, p.g.width*size, 0)
 			for i := range s.rows {
 				y := p.c[(s.row+i)*p.ldc+j0 : (s.row+i)*p.ldc+j0+w]
 				for l, v := range edge[i*p.g.width : i*p.g.width+w] {
-					if add {
+					if p.add {
 						v += y[l]
 					}
 					y[l] = v
@@ -359,11 +369,10 @@ func (p *product[T]) block(buf []T, i0, i1, from, to, k0, kw int, add bool) {
 	}
 }
 
-// strips packs rows i0 … i1 of the left operand, for the steps k0 … k0+kw, or finds them where they lie.
-func (p *product[T]) strips(buf []T, i0, i1, k0, kw, panels int) ([]strip, []T) {
+// strips appends the strips of rows i0 … i1 of the left operand to list: packed in buf, or where they lie.
+func (p *product[T]) strips(list []strip, buf []T, i0, i1, panels int) ([]strip, []T) {
 	width := stripWidth[T]()
-	ld := p.a.ld
-	list := make([]strip, 0, (i1-i0)/rows[0]+len(rows))
+	ld, k0, kw := p.a.ld, p.k0, p.kw
 	for i, h := range heights(i0, i1) {
 		list = append(list, strip{row: i, rows: h})
 	}

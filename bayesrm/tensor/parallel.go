@@ -67,7 +67,8 @@ func (j *job) one(i int) {
 	defer j.finished.Add(1)
 	defer func() {
 		if p := recover(); p != nil {
-			j.panicked.Store(&p)
+			kept := p // p itself would lie on the heap whether or not there is a panic
+			j.panicked.Store(&kept)
 		}
 	}()
 	j.f(i)

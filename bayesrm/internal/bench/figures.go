@@ -80,6 +80,7 @@ func figures() []figure {
 		figure{name: "score-shared", unit: "answers/s", peer: "score", goal: 3, ours: (*run).score},
 		figure{name: "decode-1", unit: "tokens/s", peer: "llama_cpp", goal: 1, ours: func(r *run) error { return r.decode(1) }},
 		figure{name: "decode-64", unit: "tokens/s", peer: "own:decode", goal: 15, ours: func(r *run) error { return r.decode(64) }},
+		figure{name: "decode-limit", unit: "tokens/s", peer: "own:decode", ours: (*run).decodeLimit},
 		figure{name: "cluster-1", unit: "answers/s", threads: 1, ours: func(r *run) error { return r.cluster(1) }},
 		figure{name: "cluster-2", unit: "answers/s", peer: "own:cluster", threads: 1, ours: func(r *run) error { return r.cluster(2) }},
 		figure{name: "cluster-4", unit: "answers/s", peer: "own:cluster", threads: 1, ours: func(r *run) error { return r.cluster(4) }},
@@ -535,6 +536,25 @@ func (r *run) decode(samples int) error {
 		return err
 	}
 	return r.own("decode")
+}
+
+// decodeLimit is the rate of many continuations if the products ran at the peak of all threads and nothing else took time:
+// over the rate of one, which waits for memory, it bounds decode-64.
+func (r *run) decodeLimit() error {
+	m, err := r.smol()
+	if err != nil {
+		return err
+	}
+	r.best(30, func() float64 {
+		rates := make([]float64, r.threads)
+		tensor.Parallel(r.threads, func(i int) { rates[i] = tensor.PeakFLOPs() })
+		sum := 0.0
+		for _, rate := range rates {
+			sum += rate
+		}
+		return sum / float64(2*m.NumParams())
+	})
+	return nil
 }
 
 func (r *run) tokenise() error {

@@ -9,7 +9,7 @@
 // same beside laplace-torch's best, Kronecker factors, laplace-kron-… Kronecker factors on both sides (48 pairs: the decomposition
 // of the factors is most of it), variance-… variances beside plain forwards of ours, score-members five LoRA models on
 // one backbone, cluster-… answers by worker processes of one thread, score-shared 64 answers of 64 tokens to a prompt of 200; decode is SmolLM2-135M in float32, one sequence
-// beside llama.cpp and 64 beside our own one; bestofn is 30 values of n over 12,500 answers a prompt.
+// beside llama.cpp and 64 beside our own one, decode-limit what 64 could reach if they only multiplied, at peak; bestofn is 30 values of n over 12,500 answers a prompt.
 //
 // The peers are Python programs (peers.py); BAYESRM_PYTHON names the interpreter, python3 by default. What is not
 // installed, and what needs files of ../shared that are absent, is skipped with a message.
