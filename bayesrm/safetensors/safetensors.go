@@ -107,7 +107,7 @@ func (f *File) Tensor(name string) (t Tensor, ok bool, err error) {
 		return Tensor{}, false, nil
 	}
 	raw := make([]byte, info.DataOffsets[1]-info.DataOffsets[0])
-	if _, err := f.r.ReadAt(raw, f.data+int64(info.DataOffsets[0])); err != nil {
+	if _, err := io.ReadFull(io.NewSectionReader(f.r, f.data+int64(info.DataOffsets[0]), int64(len(raw))), raw); err != nil {
 		return Tensor{}, true, fmt.Errorf("tensor %s: %w", name, err)
 	}
 	if t, err = convert(info, raw); err != nil {
