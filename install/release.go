@@ -27,10 +27,14 @@ type releaseCmd struct {
 }
 
 // Run builds an archive for each target: a kernelspec folder whose kernel.json finds the binary beside it, the README, and the licences of
-// all that is linked in. The same sources and Go make the same bytes.
+// all that is linked in. The toolchain is the one that go.mod names, for its security fixes, so that the same sources make the same
+// bytes on every machine.
 func (c *releaseCmd) Run() error {
 	root, err := repository()
 	if err != nil {
+		return err
+	}
+	if err := os.Setenv("GOTOOLCHAIN", "auto"); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(c.Out, 0o755); err != nil {
