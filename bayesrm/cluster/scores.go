@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,11 +13,9 @@ import (
 	"gobayes/bayesrm"
 	"gobayes/bayesrm/bestofn"
 	"gobayes/bayesrm/ensemble"
+	"gobayes/bayesrm/internal/sealed"
 	"gobayes/bayesrm/penalty"
-	"gobayes/bayesrm/safetensors"
 	"gobayes/bayesrm/sample"
-
-	"github.com/parquet-go/parquet-go"
 )
 
 // BeliefRow is a row of a part of scores: the belief about an answer of a shard, and those of an ensemble's members.
@@ -54,12 +51,14 @@ type Scores struct {
 
 // scoresManifest is manifest.json of a folder of scores.
 type scoresManifest struct {
-	Version int
-	Key     string // of the shards and the models
-	Shards  string // folder of the answers
-	Models  []string
-	Parts   int
+	Key    string // of the shards and the models
+	Shards string // folder of the answers
+	Models []string
+	Parts  int
 }
+
+// scoresVersion is raised when the meaning of the parts changes.
+const scoresVersion = 1
 
 type scoreSpec struct {
 	Shards, Dir, Key string
@@ -105,19 +104,14 @@ func (s *Scores) begin(from string, models []string) error {
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 		return err
 	}
-	want, err := json.MarshalIndent(scoresManifest{1, s.key, from, models, s.Shards.Len()}, "", " ")
-	if err != nil {
-		return err
-	}
 	path := filepath.Join(s.Dir, "manifest.json")
-	old, err := os.ReadFile(path)
 	var found scoresManifest
-	switch {
+	switch err := sealed.ReadJSON(path, scoresVersion, &found); {
 	case errors.Is(err, os.ErrNotExist):
-		return safetensors.WriteFile(path, want)
+		return sealed.WriteJSON(path, scoresVersion, scoresManifest{s.key, from, models, s.Shards.Len()})
 	case err != nil:
 		return err
-	case json.Unmarshal(old, &found) != nil || found.Key != s.key:
+	case found.Key != s.key:
 		return fmt.Errorf("%s holds scores of other answers or models; take another folder or remove it", s.Dir)
 	}
 	return nil
@@ -126,7 +120,7 @@ func (s *Scores) begin(from string, models []string) error {
 func (s *Scores) path(i int) string { return filepath.Join(s.Dir, fmt.Sprintf("part-%05d.parquet", i)) }
 
 // has says whether a part is there.
-func (s *Scores) has(i int) (bool, error) { return sample.HasPart(s.path(i), "key", s.key) }
+func (s *Scores) has(i int) (bool, error) { return sealed.HasParquet(s.path(i), s.key) }
 
 func scoreJob(ctx context.Context, t *tools, spec json.RawMessage) error {
 	var s scoreSpec
@@ -160,11 +154,7 @@ func scoreJob(ctx context.Context, t *tools, spec json.RawMessage) error {
 			rows[i].Members = append(rows[i].Members, row(m))
 		}
 	}
-	var b bytes.Buffer
-	if err := parquet.Write(&b, rows, parquet.KeyValueMetadata("key", s.Key)); err != nil {
-		return err
-	}
-	return safetensors.WriteFile(out.path(s.Shard), b.Bytes())
+	return sealed.WriteParquet(out.path(s.Shard), s.Key, rows)
 }
 
 // ensemble loads the scorer of some folders: that of one, or the ensemble of several.
@@ -192,17 +182,16 @@ func (s *Scores) Part(i int) (*bayesrm.Pool, []bayesrm.Belief, error) {
 	if ok, err := s.has(i); err != nil || !ok {
 		return nil, nil, fmt.Errorf("cluster: scores: part %d: it is not there (%v); Score makes it", i, err)
 	}
-	rows, err := parquet.ReadFile[BeliefRow](s.path(i))
-	if err != nil {
-		return nil, nil, fmt.Errorf("cluster: scores: part %d: %w", i, err)
-	}
 	var out []bayesrm.Belief
-	for _, r := range rows {
+	if err := sealed.Rows(s.path(i), func(_ int, r BeliefRow) error {
 		b := r.belief(r.ID)
 		for _, m := range r.Members {
 			b.Members = append(b.Members, m.belief(r.ID))
 		}
 		out = append(out, b)
+		return nil
+	}); err != nil {
+		return nil, nil, fmt.Errorf("cluster: scores: part %d: %w", i, err)
 	}
 	return pool, out, nil
 }

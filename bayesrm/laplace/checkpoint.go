@@ -4,17 +4,16 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
-	"encoding/gob"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"hash/crc32"
 	"io/fs"
 	"math"
 	"os"
 
 	"gobayes/bayesrm"
-	"gobayes/bayesrm/safetensors"
+	"gobayes/bayesrm/internal/sealed"
 	"gobayes/bayesrm/train"
 )
 
@@ -26,6 +25,9 @@ type checkpoint struct {
 	saved int // done when it was written
 	key   string
 }
+
+// fitVersion is raised when the meaning of savedFit changes.
+const fitVersion = 1
 
 // savedFit is the file of a checkpoint.
 type savedFit struct {
@@ -53,17 +55,13 @@ func (l *Posterior) resume(seqs [][]int, o *Options, acc accumulator) (*checkpoi
 	if c.key, err = train.Key(l.Model.Base.Fingerprint(), l.Model.Theta(), l.Model.Head, l.Model.Options, l.Curvature, l.Temperature, o.Rank, o.Inducing, indices, seqs); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(c.path)
+	var s savedFit
+	err = sealed.ReadGob(c.path, fitVersion, &s)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // only read
-	var s savedFit
-	if err := gob.NewDecoder(bufio.NewReader(f)).Decode(&s); err != nil {
-		return nil, fmt.Errorf("checkpoint %s: %w; remove it to start anew", c.path, err)
 	}
 	rows, sums := acc.state()
 	_, growing := acc.(*gradients)
@@ -89,8 +87,7 @@ func (c *checkpoint) passed(l *Posterior, acc accumulator, n int) error {
 	c.saved = c.done
 	rows, sums := acc.state()
 	s := savedFit{c.key, c.done, l.Informative, l.LogLikelihood, *rows, *sums}
-	err := safetensors.WriteWith(c.path, func(w io.Writer) error { return gob.NewEncoder(w).Encode(s) })
-	if err != nil {
+	if err := sealed.WriteGob(c.path, fitVersion, s); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	return nil
@@ -116,9 +113,14 @@ type keptLine struct {
 	Key      string `json:"key,omitempty"`
 	Question int    `json:"question"`
 	Beliefs  []byte `json:"beliefs,omitempty"` // five little-endian float64 an answer
+	Sum      uint32 `json:"crc32c,omitempty"`  // of the number and the beliefs
 }
 
-// openKept reads what is kept; a line that was cut off when the run was killed goes.
+func (v keptLine) sum() uint32 {
+	return crc32.Checksum(binary.LittleEndian.AppendUint64(bytes.Clone(v.Beliefs), uint64(v.Question)), crc32.MakeTable(crc32.Castagnoli))
+}
+
+// openKept reads what is kept; from a line on that is damaged, or was cut off when the run was killed, all goes.
 func (l *Posterior) openKept(path string, pool *bayesrm.Pool, single bool) (*kept, error) {
 	var texts [][]string
 	for _, q := range pool.Questions {
@@ -150,7 +152,7 @@ func (l *Posterior) openKept(path string, pool *bayesrm.Pool, single bool) (*kep
 			return nil, fmt.Errorf("checkpoint %s belongs to another run; remove it to start anew", path)
 		}
 		if !first {
-			if v.Question < 0 || v.Question >= len(pool.Questions) || len(v.Beliefs) != 40*len(pool.Questions[v.Question].Answers) {
+			if v.Sum != v.sum() || v.Question < 0 || v.Question >= len(pool.Questions) || len(v.Beliefs) != 40*len(pool.Questions[v.Question].Answers) {
 				break
 			}
 			k.by[v.Question] = decodeBeliefs(v.Beliefs, pool.Questions[v.Question])
@@ -189,7 +191,9 @@ func (k *kept) add(question int, bs []bayesrm.Belief) error {
 			b.Write(binary.LittleEndian.AppendUint64(nil, math.Float64bits(v)))
 		}
 	}
-	return k.write(keptLine{Question: question, Beliefs: b.Bytes()})
+	v := keptLine{Question: question, Beliefs: b.Bytes()}
+	v.Sum = v.sum()
+	return k.write(v)
 }
 
 func (k *kept) write(v keptLine) error {

@@ -2,13 +2,13 @@ package laplace
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"gobayes/bayesrm/internal/sealed"
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/reward"
 	"gobayes/bayesrm/safetensors"
@@ -24,7 +24,6 @@ const (
 
 // folder is posterior.json. The tensors beside it are D for the dual form, the eigenvectors for the others.
 type folder struct {
-	Version        int       `json:"version"`
 	Curvature      string    `json:"curvature"`
 	PriorPrecision float64   `json:"prior_precision"`
 	Pairs          int       `json:"pairs"`
@@ -48,7 +47,7 @@ func (l *Posterior) Save(ctx context.Context, dir string) error {
 	if err := l.Model.Save(ctx, dir); err != nil {
 		return fmt.Errorf("laplace: save: %w", err)
 	}
-	f := folder{Version: folderVersion, Curvature: l.Curvature.String(), PriorPrecision: l.PriorPrecision, Pairs: l.Pairs, Weights: l.Weights,
+	f := folder{Curvature: l.Curvature.String(), PriorPrecision: l.PriorPrecision, Pairs: l.Pairs, Weights: l.Weights,
 		LogLikelihood: l.LogLikelihood, ThetaNorm2: l.ThetaNorm2, Informative: l.Informative, NullEvidence: l.NullEvidence, Temperature: l.Temperature, AtInitial: l.atInitial}
 	if l.subset != nil {
 		f.Head, f.Indices = l.subset.head, l.subset.indices
@@ -80,11 +79,7 @@ func (l *Posterior) Save(ctx context.Context, dir string) error {
 	if err := safetensors.Write(filepath.Join(dir, tensorsName), ts, nil); err != nil {
 		return fmt.Errorf("laplace: save: %w", err)
 	}
-	b, err := json.Marshal(f)
-	if err != nil {
-		return fmt.Errorf("laplace: save %s: %w", dir, err)
-	}
-	if err := safetensors.WriteFile(filepath.Join(dir, folderName), append(b, '\n')); err != nil {
+	if err := sealed.WriteJSON(filepath.Join(dir, folderName), folderVersion, f); err != nil {
 		return fmt.Errorf("laplace: save: %w", err)
 	}
 	return nil
@@ -97,13 +92,13 @@ func Load(ctx context.Context, dir string, base *llm.Model) (*Posterior, error) 
 		return nil, fmt.Errorf("laplace: load: %w", err)
 	}
 	name := filepath.Join(dir, folderName)
-	b, err := os.ReadFile(name)
-	if err != nil {
+	var f folder
+	err = sealed.ReadJSON(name, folderVersion, &f)
+	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("laplace: load: %w; the folder holds a reward model without a posterior: fit one", err)
 	}
-	var f folder
-	if err := json.Unmarshal(b, &f); err != nil {
-		return nil, fmt.Errorf("laplace: load %s: %w", name, err)
+	if err != nil {
+		return nil, fmt.Errorf("laplace: load: %w", err)
 	}
 	ts, err := safetensors.Read(filepath.Join(dir, tensorsName))
 	if err != nil {
@@ -117,9 +112,6 @@ func Load(ctx context.Context, dir string, base *llm.Model) (*Posterior, error) 
 }
 
 func (f *folder) posterior(m *reward.Model, ts map[string]safetensors.Tensor) (*Posterior, error) {
-	if f.Version != folderVersion {
-		return nil, fmt.Errorf("version %d, want %d", f.Version, folderVersion)
-	}
 	c := slices.Index(curvatureNames, f.Curvature)
 	if c <= int(Auto) {
 		return nil, fmt.Errorf("curvature %q, want one of %v", f.Curvature, curvatureNames[1:])

@@ -1,12 +1,15 @@
 package laplace
 
 import (
+	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"gobayes/bayesrm/internal/check"
+	"gobayes/bayesrm/internal/sealed"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -41,11 +44,22 @@ func TestFolder(t *testing.T) {
 		if got.String() != l.String() || !mat.Equal(a, b) {
 			t.Errorf("loaded %v, saved %v", got, l)
 		}
-		if err := os.WriteFile(filepath.Join(dir, folderName), []byte(`{"version":1,"curvature":"diag","weights":1}`), 0o644); err != nil {
+		name := filepath.Join(dir, folderName)
+		saved, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, bytes.Replace(saved, []byte(`"pairs": `), []byte(`"pairs": 1`), 1), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(t.Context(), dir, m.Base); !errors.Is(err, sealed.ErrDamaged) || !strings.Contains(err.Error(), name) {
+			t.Errorf("a changed file: %v", err)
+		}
+		if err := sealed.WriteJSON(name, folderVersion, folder{Curvature: "diag", Weights: 1}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := Load(t.Context(), dir, m.Base); err == nil || !strings.Contains(err.Error(), "weights") {
-			t.Errorf("a changed file: %v", err)
+			t.Errorf("a file of other weights: %v", err)
 		}
 		os.Remove(filepath.Join(dir, folderName))
 		if _, err := Load(t.Context(), dir, m.Base); err == nil || !strings.Contains(err.Error(), "without a posterior") {

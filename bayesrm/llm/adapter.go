@@ -13,7 +13,7 @@ import (
 )
 
 // LoadAdapter puts the LoRA of a PEFT folder (adapter_config.json, adapter_model.safetensors) on the model. It returns the
-// head that PEFT saved with it (score.weight), nil if there is none.
+// head that PEFT saved with it (score.weight), nil if there is none. After an error the model is as it was.
 func (m *Model) LoadAdapter(dir string) (head []float32, err error) {
 	name := filepath.Join(dir, "adapter_config.json")
 	b, err := os.ReadFile(name)
@@ -28,12 +28,41 @@ func (m *Model) LoadAdapter(dir string) (head []float32, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("llm: adapter %s: %w", name, err)
 	}
-	if _, err := m.AddLoRA(targets, c.R, c.Alpha, 0); err != nil {
-		return nil, err
-	}
 	ts, err := safetensors.Read(filepath.Join(dir, "adapter_model.safetensors"))
 	if err != nil {
 		return nil, fmt.Errorf("llm: adapter: %w", err)
+	}
+	found := 0
+	for n, t := range ts { // before memory is taken for that rank
+		if err := finite(t.Data); err != nil {
+			return nil, fmt.Errorf("llm: adapter %s: tensor %s: %w", dir, n, err)
+		}
+		if !strings.HasSuffix(n, ".lora_A.weight") {
+			continue
+		}
+		found++
+		if len(t.Shape) != 2 || t.Shape[0] != c.R {
+			return nil, fmt.Errorf("llm: adapter %s: tensor %s has shape %v, adapter_config.json says rank %d", dir, n, t.Shape, c.R)
+		}
+	}
+	if found == 0 {
+		return nil, fmt.Errorf("llm: adapter %s: adapter_model.safetensors holds no lora_A.weight among its %d tensors", dir, len(ts))
+	}
+	linears := m.Linears()
+	before := make([]*LoRA, len(linears))
+	for i, l := range linears {
+		before[i] = l.LoRA
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		for i, l := range linears {
+			l.LoRA = before[i]
+		}
+	}()
+	if _, err := m.AddLoRA(targets, c.R, c.Alpha, 0); err != nil {
+		return nil, err
 	}
 	for _, a := range m.LoRAs() {
 		a.Dropout = c.Dropout

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"gobayes/bayesrm/internal/check"
@@ -22,7 +23,7 @@ var tinyConfigs = []Config{
 }
 
 // newTiny returns a model with weights large enough for distributions that are not flat.
-func newTiny(t *testing.T, c Config) *Model {
+func newTiny(t testing.TB, c Config) *Model {
 	t.Helper()
 	m, err := New(c, 1)
 	if err != nil {
@@ -435,6 +436,48 @@ func TestAdapter(t *testing.T) {
 	if err := m.Copy().SaveAdapter(t.TempDir(), "", nil); err == nil {
 		t.Error("a model without LoRA was saved as an adapter")
 	}
+	// what does not fit leaves the model as it was
+	for _, r := range []string{"4", "1000000000000"} {
+		c := fmt.Sprintf(`{"peft_type": "LORA", "r": %s, "lora_alpha": 6, "bias": "none", "target_modules": ["q_proj", "up_proj"]}`, r)
+		if err := os.WriteFile(dir+"/adapter_config.json", []byte(c), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.LoadAdapter(dir); err == nil || !strings.Contains(err.Error(), "rank "+r) {
+			t.Errorf("rank %s: %v", r, err)
+		}
+	}
+	if err := os.WriteFile(dir+"/adapter_config.json", []byte(`{"peft_type": "LORA", "r": 3, "lora_alpha": 6, "bias": "none", "target_modules": ["q_proj", "up_proj"]}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.LoadAdapter(dir); err == nil || !slices.Equal(m.LoRAs(), as) {
+		t.Errorf("an adapter without up_proj: %v; the model has %d LoRA, had %d", err, len(m.LoRAs()), len(as))
+	}
+}
+
+// FuzzAdapter: any adapter_config.json is an adapter or an error.
+func FuzzAdapter(f *testing.F) {
+	m := newTiny(f, tinyConfigs[2])
+	if _, err := m.AddLoRA([]string{"q_proj", "down_proj"}, 3, 6, 1); err != nil {
+		f.Fatal(err)
+	}
+	dir := f.TempDir()
+	if err := m.SaveAdapter(dir, "base", nil); err != nil {
+		f.Fatal(err)
+	}
+	b, err := os.ReadFile(dir + "/adapter_config.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte(`{"peft_type": "LORA", "r": 3, "bias": "none", "target_modules": "all-linear", "use_rslora": true}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if err := os.WriteFile(dir+"/adapter_config.json", b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Copy().LoadAdapter(dir); err != nil && !strings.Contains(err.Error(), "llm: ") {
+			t.Errorf("error %v", err)
+		}
+	})
 }
 
 // TestGradients compares the gradient of every kind of weight with central differences.

@@ -4,15 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"math"
-	"os"
 	"strings"
 
 	"gobayes/bayesrm"
-
-	"github.com/parquet-go/parquet-go"
+	"gobayes/bayesrm/internal/sealed"
 )
 
 // AnswerRow is a row of a pool in Parquet: an answer. The rows of a prompt stand together.
@@ -50,50 +47,6 @@ func stream[T any](task string, read func(yield func(T) error) error) iter.Seq2[
 	}
 }
 
-// rows calls f with each row of a Parquet file, from 1.
-func rows[T any](path string, f func(n int, r T) error) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close() //nolint:errcheck // only read
-	st, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	pf, err := parquet.OpenFile(file, st.Size())
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	for _, c := range parquet.SchemaOf(new(T)).Columns() {
-		leaf, ok := pf.Schema().Lookup(c...)
-		if want, _ := parquet.SchemaOf(new(T)).Lookup(c...); !ok && !want.Node.Optional() {
-			return fmt.Errorf("%s: columns found: %v; %s is missing", path, pf.Schema().Columns(), strings.Join(c, "."))
-		} else if ok && leaf.Node.Type().Kind() != want.Node.Type().Kind() {
-			return fmt.Errorf("%s: column %s is %v, want %v", path, strings.Join(c, "."), leaf.Node.Type(), want.Node.Type())
-		}
-	}
-	r := parquet.NewGenericReader[T](pf)
-	defer r.Close() //nolint:errcheck // only read
-	buf := make([]T, 256)
-	for n := 0; ; {
-		k, err := r.Read(buf)
-		for _, row := range buf[:k] {
-			n++
-			if e := f(n, row); e != nil {
-				return fmt.Errorf("%s: row %d: %w", path, n, e)
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("%s: row %d: %w", path, n+1, err)
-		}
-		clear(buf)
-	}
-}
-
 // Questions reads a pool a prompt at a time, so that it need not fit in memory: a .jsonl or .jsonl.gz file as LoadPool describes
 // it, or a .parquet file of AnswerRow. An error comes last and names the file and the row.
 func Questions(path string) iter.Seq2[bayesrm.Question, error] {
@@ -119,7 +72,7 @@ func Questions(path string) iter.Seq2[bayesrm.Question, error] {
 			})
 		}
 		var q bayesrm.Question
-		err := rows(path, func(n int, r AnswerRow) error {
+		err := sealed.Rows(path, func(n int, r AnswerRow) error {
 			if n == 1 || r.PromptID != q.ID {
 				if n > 1 {
 					if err := yield(q); err != nil {
@@ -160,7 +113,7 @@ func Scores(path string) iter.Seq2[bayesrm.Score, error] {
 			return yield(s)
 		}
 		if strings.HasSuffix(path, ".parquet") {
-			return rows(path, func(_ int, r ScoreRow) error { return one(r) })
+			return sealed.Rows(path, func(_ int, r ScoreRow) error { return one(r) })
 		}
 		return lines(path, func(_ int, line []byte) error {
 			var r ScoreRow

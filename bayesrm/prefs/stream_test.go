@@ -3,6 +3,7 @@ package prefs
 import (
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -110,4 +111,43 @@ func TestStreamErrors(t *testing.T) {
 			t.Errorf("%v; want %q", last, tt.want)
 		}
 	}
+}
+
+// FuzzParquet: any bytes as a .parquet file are read or refused by name.
+func FuzzParquet(f *testing.F) {
+	gold := 1.5
+	for _, write := range []func(path string) error{
+		func(path string) error {
+			return parquet.WriteFile(path, []AnswerRow{{"1", "p", "a", "text", &gold}, {"1", "p", "b", "other", nil}, {"2", "q", "a", "text", nil}})
+		},
+		func(path string) error {
+			return parquet.WriteFile(path, []ScoreRow{{"a", &gold, nil}, {"b", &gold, &gold}})
+		},
+	} {
+		path := filepath.Join(f.TempDir(), "x.parquet")
+		if err := write(path); err != nil {
+			f.Fatal(err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		path := filepath.Join(t.TempDir(), "x.parquet")
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range Questions(path) {
+			if err != nil && !strings.Contains(err.Error(), path) {
+				t.Errorf("questions: %v does not name the file", err)
+			}
+		}
+		for _, err := range Scores(path) {
+			if err != nil && !strings.Contains(err.Error(), path) {
+				t.Errorf("scores: %v does not name the file", err)
+			}
+		}
+	})
 }

@@ -2,13 +2,14 @@ package reward
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 
 	"gobayes/bayesrm"
+	"gobayes/bayesrm/internal/sealed"
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/safetensors"
 	"gobayes/bayesrm/train"
@@ -19,7 +20,6 @@ const folderVersion = 1
 
 // folder is reward.json, which stands beside the adapter in PEFT's format.
 type folder struct {
-	Version    int                 `json:"version"`
 	Base       string              `json:"base"` // what llm.Load is given; "base" is the folder beside this file
 	Template   llm.Template        `json:"template"`
 	Options    Options             `json:"options"`
@@ -55,7 +55,7 @@ func (m *Model) probe(ctx context.Context) (float64, error) {
 // Save writes the model to a folder: the adapter and the head in PEFT's format, and reward.json with the rest. A base model
 // that llm.Load read is named there; one that was made here is written to the subfolder base.
 func (m *Model) Save(ctx context.Context, dir string) error {
-	f := folder{Version: folderVersion, Base: m.Base.Source(), Template: m.Base.Template, Options: m.Options, Normalizer: m.Normalizer,
+	f := folder{Base: m.Base.Source(), Template: m.Base.Template, Options: m.Options, Normalizer: m.Normalizer,
 		Pairs: m.pairs, Texts: m.Texts, Cut: m.Cut, Loss: m.Log.Loss, Epochs: m.Epochs}
 	var err error
 	if f.Probe, err = m.probe(ctx); err != nil {
@@ -75,11 +75,7 @@ func (m *Model) Save(ctx context.Context, dir string) error {
 	} else if err := m.Base.SaveAdapter(dir, f.Base, m.Head); err != nil {
 		return fmt.Errorf("reward: save: %w", err)
 	}
-	b, err := json.MarshalIndent(f, "", "  ")
-	if err != nil {
-		return fmt.Errorf("reward: save %s: %w", dir, err)
-	}
-	if err := safetensors.WriteFile(filepath.Join(dir, folderName), append(b, '\n')); err != nil {
+	if err := sealed.WriteJSON(filepath.Join(dir, folderName), folderVersion, f); err != nil {
 		return fmt.Errorf("reward: save: %w", err)
 	}
 	return nil
@@ -88,16 +84,13 @@ func (m *Model) Save(ctx context.Context, dir string) error {
 // Load reads a folder that Save wrote. With a nil base the base model is loaded from where the folder says.
 func Load(ctx context.Context, dir string, base *llm.Model) (*Model, error) {
 	name := filepath.Join(dir, folderName)
-	b, err := os.ReadFile(name)
-	if err != nil {
+	var f folder
+	err := sealed.ReadJSON(name, folderVersion, &f)
+	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("reward: load: %w; give a folder that reward.Model.Save wrote", err)
 	}
-	var f folder
-	if err := json.Unmarshal(b, &f); err != nil {
-		return nil, fmt.Errorf("reward: load %s: %w", name, err)
-	}
-	if f.Version != folderVersion {
-		return nil, fmt.Errorf("reward: load %s: version %d, want %d", name, f.Version, folderVersion)
+	if err != nil {
+		return nil, fmt.Errorf("reward: load: %w", err)
 	}
 	if base == nil {
 		path := f.Base

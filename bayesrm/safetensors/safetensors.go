@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"maps"
 	"math"
@@ -35,6 +36,45 @@ type File struct {
 	data     int64 // where the tensors' bytes begin
 	infos    map[string]*st.TensorInfo
 	metadata map[string]string
+	sums     map[string]string // nil in a file of another program
+}
+
+// sumsKey is the metadata in which Write leaves checksums: JSON, by name of the tensor, "" for the other metadata.
+const sumsKey = "crc32c"
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// tensorSum is the checksum of a tensor's type, shape and bytes.
+func tensorSum(dtype st.DType, shape []uint64, raw []byte) string {
+	head := fmt.Appendf(nil, "%s %v ", dtype, shape)
+	return fmt.Sprintf("%08x", crc32.Update(crc32.Checksum(head, castagnoli), castagnoli, raw))
+}
+
+// metadataSum is the checksum of the metadata without the checksums.
+func metadataSum(metadata map[string]string) string {
+	h := crc32.New(castagnoli)
+	for _, k := range slices.Sorted(maps.Keys(metadata)) {
+		if k != sumsKey {
+			fmt.Fprintf(h, "%q %q ", k, metadata[k])
+		}
+	}
+	return fmt.Sprintf("%08x", h.Sum32())
+}
+
+// checkMetadata reads the checksums of a file that has them.
+func (f *File) checkMetadata() error {
+	said, ok := f.metadata[sumsKey]
+	if !ok {
+		return nil
+	}
+	if err := json.Unmarshal([]byte(said), &f.sums); err != nil {
+		return fmt.Errorf("%w: checksums: %w", ErrFormat, err)
+	}
+	if sum := metadataSum(f.metadata); sum != f.sums[""] {
+		return fmt.Errorf("%w: the metadata have the checksum %s, the file says %q: it is damaged", ErrFormat, sum, f.sums[""])
+	}
+	delete(f.metadata, sumsKey)
+	return nil
 }
 
 // maxHeader bounds the header of a file.
@@ -76,6 +116,9 @@ func newFile(r io.ReaderAt, size int64) (*File, error) {
 		return nil, fmt.Errorf("%w: header: %w", ErrFormat, err)
 	}
 	f := &File{r: r, data: 8 + int64(n), infos: m.Tensors(), metadata: m.Metadata()}
+	if err := f.checkMetadata(); err != nil {
+		return nil, err
+	}
 	infos := slices.Collect(maps.Values(f.infos))
 	slices.SortFunc(infos, func(a, b *st.TensorInfo) int { return cmp.Compare(a.DataOffsets[0], b.DataOffsets[0]) })
 	at := uint64(0)
@@ -109,6 +152,9 @@ func (f *File) Tensor(name string) (t Tensor, ok bool, err error) {
 	raw := make([]byte, info.DataOffsets[1]-info.DataOffsets[0])
 	if _, err := io.ReadFull(io.NewSectionReader(f.r, f.data+int64(info.DataOffsets[0]), int64(len(raw))), raw); err != nil {
 		return Tensor{}, true, fmt.Errorf("tensor %s: %w", name, err)
+	}
+	if sum := tensorSum(info.DType, info.Shape, raw); f.sums != nil && sum != f.sums[name] {
+		return Tensor{}, true, fmt.Errorf("tensor %s: %w: it has the checksum %s, the file says %q: it is damaged", name, ErrFormat, sum, f.sums[name])
 	}
 	if t, err = convert(info, raw); err != nil {
 		return Tensor{}, true, fmt.Errorf("tensor %s: %w", name, err)
@@ -203,9 +249,11 @@ func fromHalf(h uint16) float32 {
 	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
 }
 
-// Write writes float32 tensors to a file, by way of a temporary file beside it.
+// Write writes float32 tensors to a file, by way of a temporary file beside it, with checksums among the metadata: a damaged file is an
+// error when it is read.
 func Write(path string, tensors map[string]Tensor, metadata map[string]string) error {
 	views := map[string]st.TensorView{}
+	sums := map[string]string{"": metadataSum(metadata)}
 	for name, t := range tensors {
 		shape := make([]uint64, len(t.Shape))
 		for i, d := range t.Shape {
@@ -219,9 +267,18 @@ func Write(path string, tensors map[string]Tensor, metadata map[string]string) e
 		if err != nil {
 			return fmt.Errorf("safetensors: write %s: tensor %s: %w", path, name, err)
 		}
-		views[name] = v
+		views[name], sums[name] = v, tensorSum(st.F32, shape, raw)
 	}
-	b, err := st.Serialize(views, metadata)
+	b, err := json.Marshal(sums)
+	if err != nil {
+		return fmt.Errorf("safetensors: write %s: %w", path, err)
+	}
+	metadata = maps.Clone(metadata)
+	if metadata == nil {
+		metadata = map[string]string{}
+	}
+	metadata[sumsKey] = string(b)
+	b, err = st.Serialize(views, metadata)
 	if err != nil {
 		return fmt.Errorf("safetensors: write %s: %w", path, err)
 	}

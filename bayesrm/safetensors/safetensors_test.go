@@ -1,6 +1,7 @@
 package safetensors
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"os"
@@ -29,6 +30,45 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if _, err := Decode(b[:len(b)-1]); !errors.Is(err, ErrFormat) {
 		t.Errorf("a truncated file gives %v", err)
+	}
+}
+
+// TestDamage: with any bit flipped a file that Write wrote gives an error, or the same tensors and metadata: where the name of the
+// checksums is hit the file is as one of another program.
+func TestDamage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.safetensors")
+	in := map[string]Tensor{"w": {Shape: []int{2, 3}, Data: []float32{1, -2, 3.5, 0, 5, 1e-40}}, "b": {Shape: []int{1}, Data: []float32{7}}}
+	metadata := map[string]string{"format": "pt", "step": "12"}
+	if err := Write(path, in, metadata); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	noticed := 0
+	for i := range whole {
+		for bit := range 8 {
+			b := append([]byte{}, whole...)
+			b[i] ^= 1 << bit
+			f, err := newFile(bytes.NewReader(b), int64(len(b)))
+			var out map[string]Tensor
+			if err == nil {
+				out, err = f.all()
+			}
+			switch {
+			case err != nil:
+				noticed++
+				if !errors.Is(err, ErrFormat) {
+					t.Errorf("byte %d, bit %d: %v", i, bit, err)
+				}
+			case !reflect.DeepEqual(in, out) || f.metadata["format"] != "pt" || f.metadata["step"] != "12":
+				t.Errorf("byte %d, bit %d is not noticed: %v %v", i, bit, out, f.Metadata())
+			}
+		}
+	}
+	if data := 8 * 4 * 7; noticed < data {
+		t.Errorf("%d damages noticed, those of the data alone are %d", noticed, data)
 	}
 }
 

@@ -10,10 +10,8 @@ import (
 	"path/filepath"
 
 	"gobayes/bayesrm"
+	"gobayes/bayesrm/internal/sealed"
 	"gobayes/bayesrm/progress"
-	"gobayes/bayesrm/safetensors"
-
-	"github.com/parquet-go/parquet-go"
 )
 
 // Row is a line of a shard: an answer to a prompt. Equal answers to a prompt stand once.
@@ -44,7 +42,6 @@ type Shards struct {
 
 // manifest is manifest.json.
 type manifest struct {
-	Version  int
 	Key      string // of everything that the answers depend on
 	Prompts  []string
 	PerShard int
@@ -52,6 +49,8 @@ type manifest struct {
 }
 
 const shardsVersion = 1
+
+const manifestName = "manifest.json"
 
 // Len is the number of shards.
 func (s *Shards) Len() int { return (len(s.Prompts) + s.PerShard - 1) / s.PerShard }
@@ -95,7 +94,7 @@ func Begin(policy Policy, prompts []string, dir string, opts *ShardOptions) (*Sh
 		return nil, errors.New("sample: draw: no prompts")
 	}
 	key := fmt.Sprintf("policy %s, gold %q, %+v", policy.Fingerprint(), o.GoldName, o.Options)
-	s := &Shards{dir, manifest{shardsVersion, key, prompts, o.Prompts, o.Answers}}
+	s := &Shards{dir, manifest{key, prompts, o.Prompts, o.Answers}}
 	if err := s.begin(); err != nil {
 		return nil, fmt.Errorf("sample: draw: %w", err)
 	}
@@ -135,11 +134,7 @@ func (s *Shards) begin() error {
 		if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 			return err
 		}
-		b, err := json.MarshalIndent(s.manifest, "", " ")
-		if err != nil {
-			return err
-		}
-		return safetensors.WriteFile(filepath.Join(s.Dir, "manifest.json"), append(b, '\n'))
+		return sealed.WriteJSON(filepath.Join(s.Dir, manifestName), shardsVersion, s.manifest)
 	}
 	if err != nil {
 		return err
@@ -153,32 +148,7 @@ func (s *Shards) begin() error {
 }
 
 // Has says whether a shard is there. One of another run is an error.
-func (s *Shards) Has(i int) (bool, error) { return HasPart(s.path(i), "shard", s.name(i)) }
-
-// HasPart says whether a Parquet file is there. It is an error if it is broken, or if its metadata do not name it so: it is then of other
-// work.
-func HasPart(path, key, name string) (bool, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	st, err := f.Stat()
-	if err != nil {
-		return false, err
-	}
-	p, err := parquet.OpenFile(f, st.Size())
-	if err != nil {
-		return false, fmt.Errorf("%s: %w; remove it to make it again", path, err)
-	}
-	if found, _ := p.Lookup(key); found != name {
-		return false, fmt.Errorf("%s is %q, want %q; remove it to make it again", path, found, name)
-	}
-	return true, nil
-}
+func (s *Shards) Has(i int) (bool, error) { return sealed.HasParquet(s.path(i), s.name(i)) }
 
 // draw makes one shard.
 func (s *Shards) draw(ctx context.Context, policy Policy, i int, o ShardOptions) error {
@@ -205,26 +175,18 @@ func (s *Shards) draw(ctx context.Context, policy Policy, i int, o ShardOptions)
 			rows = append(rows, Row{Prompt: int32(from + q), First: int32(k), Count: 1, Text: a.Text, Gold: a.Gold})
 		}
 	}
-	var b bytes.Buffer
-	if err := parquet.Write(&b, rows, parquet.KeyValueMetadata("shard", s.name(i))); err != nil {
-		return err
-	}
-	return safetensors.WriteFile(s.path(i), b.Bytes())
+	return sealed.WriteParquet(s.path(i), s.name(i), rows)
 }
 
 // Open finds the shards of a folder.
 func Open(dir string) (*Shards, error) {
-	path := filepath.Join(dir, "manifest.json")
-	b, err := os.ReadFile(path)
-	if err != nil {
+	path := filepath.Join(dir, manifestName)
+	s := &Shards{Dir: dir}
+	if err := sealed.ReadJSON(path, shardsVersion, &s.manifest); err != nil {
 		return nil, fmt.Errorf("sample: open shards: %w", err)
 	}
-	s := &Shards{Dir: dir}
-	if err := json.Unmarshal(b, &s.manifest); err != nil {
-		return nil, fmt.Errorf("sample: open shards: %s: %w", path, err)
-	}
-	if s.Version != shardsVersion || s.PerShard <= 0 || s.Answers <= 0 {
-		return nil, fmt.Errorf("sample: open shards: %s: version %d, %d prompts a shard, %d answers; want version %d and positive numbers", path, s.Version, s.PerShard, s.Answers, shardsVersion)
+	if s.PerShard <= 0 || s.Answers <= 0 {
+		return nil, fmt.Errorf("sample: open shards: %s: %d prompts a shard, %d answers; want positive numbers", path, s.PerShard, s.Answers)
 	}
 	return s, nil
 }
@@ -238,16 +200,12 @@ func (s *Shards) Pool(i int) (*bayesrm.Pool, error) {
 	if ok, err := s.Has(i); err != nil || !ok {
 		return nil, fmt.Errorf("sample: shard %d: it is not there (%v); Draw makes it", i, err)
 	}
-	rows, err := parquet.ReadFile[Row](s.path(i))
-	if err != nil {
-		return nil, fmt.Errorf("sample: shard %d: %w", i, err)
-	}
 	pool := &bayesrm.Pool{}
-	for _, r := range rows {
+	if err := sealed.Rows(s.path(i), func(_ int, r Row) error {
 		n := len(pool.Questions)
 		id := fmt.Sprint(r.Prompt)
-		if r.Prompt < 0 || int(r.Prompt) >= len(s.Prompts) {
-			return nil, fmt.Errorf("sample: shard %d: prompt %d of %d", i, r.Prompt, len(s.Prompts))
+		if r.Prompt < 0 || int(r.Prompt) >= len(s.Prompts) || r.Count < 1 || int(r.Count) > s.Answers {
+			return fmt.Errorf("prompt %d of %d, %d times of %d", r.Prompt, len(s.Prompts), r.Count, s.Answers)
 		}
 		if n == 0 || pool.Questions[n-1].ID != id {
 			pool.Questions = append(pool.Questions, bayesrm.Question{ID: id, Prompt: s.Prompts[r.Prompt]})
@@ -257,6 +215,9 @@ func (s *Shards) Pool(i int) (*bayesrm.Pool, error) {
 		for range r.Count {
 			q.Answers = append(q.Answers, bayesrm.Answer{ID: fmt.Sprintf("%d/%d", r.Prompt, len(q.Answers)), Text: r.Text, Gold: r.Gold})
 		}
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("sample: shard %d: %w", i, err)
 	}
 	return pool, nil
 }

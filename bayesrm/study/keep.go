@@ -1,10 +1,8 @@
 package study
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/gob"
 	"errors"
 	"fmt"
 	"os"
@@ -12,8 +10,8 @@ import (
 
 	"gobayes/bayesrm"
 	"gobayes/bayesrm/ensemble"
+	"gobayes/bayesrm/internal/sealed"
 	"gobayes/bayesrm/laplace"
-	"gobayes/bayesrm/safetensors"
 )
 
 // kept is what a folder holds beside the members' posteriors.
@@ -26,6 +24,8 @@ type kept struct {
 
 // keptVersion changes when the same options give another trial.
 const keptVersion = 1
+
+const beliefsName = "beliefs.gob"
 
 // key names everything that a trial depends on.
 func (d *Data) key(o Options) string {
@@ -45,7 +45,7 @@ func (d *Data) key(o Options) string {
 			}
 		}
 	}
-	return fmt.Sprintf("version %d, data %x, %s", keptVersion, h.Sum(nil), o.settings())
+	return fmt.Sprintf("data %x, %s", h.Sum(nil), o.settings())
 }
 
 func memberFolder(dir string, i int) string { return filepath.Join(dir, fmt.Sprintf("member-%d", i)) }
@@ -57,27 +57,22 @@ func (t *Trial) keep(ctx context.Context, dir, key string) error {
 			return err
 		}
 	}
-	var b bytes.Buffer
 	k := kept{key, len(t.Posteriors), t.DevBeliefs, t.TestBeliefs, t.MAPPairs, t.PosteriorPairs}
-	if err := gob.NewEncoder(&b).Encode(k); err != nil {
-		return err
-	}
-	return safetensors.WriteFile(filepath.Join(dir, "beliefs.gob"), b.Bytes())
+	return sealed.WriteGob(filepath.Join(dir, beliefsName), keptVersion, k)
 }
 
 // recall reads a trial that was kept with this key; nil if there is none.
 func recall(ctx context.Context, d *Data, dir, key string) (*Trial, error) {
-	f, err := os.Open(filepath.Join(dir, "beliefs.gob"))
+	var k kept
+	err := sealed.ReadGob(filepath.Join(dir, beliefsName), keptVersion, &k)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // only read
-	var k kept
-	if err := gob.NewDecoder(f).Decode(&k); err != nil || k.Key != key {
-		return nil, nil // of another program or of other options: made again
+	if k.Key != key {
+		return nil, nil // of other options: made again
 	}
 	t := &Trial{Data: d, DevBeliefs: k.DevBeliefs, TestBeliefs: k.TestBeliefs, MAPPairs: k.MAPPairs, PosteriorPairs: k.PosteriorPairs}
 	for i := range k.Members {

@@ -3,7 +3,6 @@ package study
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,9 +11,9 @@ import (
 	"gobayes/bayesrm"
 	"gobayes/bayesrm/bestofn"
 	"gobayes/bayesrm/figures"
+	"gobayes/bayesrm/internal/sealed"
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/progress"
-	"gobayes/bayesrm/safetensors"
 	"gobayes/bayesrm/sample"
 )
 
@@ -29,6 +28,9 @@ type StreamOptions struct {
 	// Dir keeps what the parts came to; a run goes on with the parts that are missing. Default: none is kept.
 	Dir string
 }
+
+// partVersion is raised when the meaning of a part changes.
+const partVersion = 1
 
 // part is what some prompts came to: the gains of each selector.
 type part struct {
@@ -119,15 +121,12 @@ func reduce(ctx context.Context, t *Trial, policy *llm.Model, gold bayesrm.Score
 func (o *StreamOptions) part(i int, key string, make func() ([]*bestofn.Result, error)) ([]*bestofn.Result, error) {
 	path := filepath.Join(o.Dir, fmt.Sprintf("part-%05d.json", i))
 	if o.Dir != "" {
-		b, err := os.ReadFile(path)
+		var p part
+		err := sealed.ReadJSON(path, partVersion, &p)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
 		}
-		var p part
 		if err == nil {
-			if err := json.Unmarshal(b, &p); err != nil {
-				return nil, fmt.Errorf("%s: %w; remove it to make it again", path, err)
-			}
 			if p.Key != key {
 				return nil, fmt.Errorf("%s is of other prompts, models, selectors or options; take another folder or remove it", path)
 			}
@@ -138,14 +137,10 @@ func (o *StreamOptions) part(i int, key string, make func() ([]*bestofn.Result, 
 	if err != nil || o.Dir == "" {
 		return curves, err
 	}
-	b, err := json.Marshal(part{key, curves})
-	if err != nil {
-		return nil, err
-	}
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	return curves, safetensors.WriteFile(path, b)
+	return curves, sealed.WriteJSON(path, partVersion, part{key, curves})
 }
 
 // streamKey names what all parts depend on; what a selector's function does it cannot know, only its label.

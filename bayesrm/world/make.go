@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"gobayes/bayesrm/internal/sealed"
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/nn"
 	"gobayes/bayesrm/progress"
@@ -86,7 +87,7 @@ func Make(ctx context.Context, dir string, opts *MakeOptions) (Made, error) {
 		return Made{}, fmt.Errorf("world: make: policy: %w", err)
 	}
 	var old recorded
-	if b, err := os.ReadFile(record); err == nil && json.Unmarshal(b, &old) == nil && old.Key == key {
+	if err := sealed.ReadJSON(record, madeVersion, &old); err == nil && old.Key == key {
 		return old.Made.in(dir), nil
 	}
 	policy, err := llm.Load(ctx, o.Policy)
@@ -107,11 +108,7 @@ func Make(ctx context.Context, dir string, opts *MakeOptions) (Made, error) {
 	if err := m.pairs(ctx, &made); err != nil {
 		return Made{}, fmt.Errorf("world: make: pairs: %w", err)
 	}
-	b, err := json.Marshal(recorded{key, made})
-	if err != nil {
-		return Made{}, fmt.Errorf("world: make: %w", err)
-	}
-	return made, safetensors.WriteFile(record, b)
+	return made, sealed.WriteJSON(record, madeVersion, recorded{key, made})
 }
 
 // recorded says what a folder holds.
@@ -141,7 +138,7 @@ func (o MakeOptions) key() (string, error) {
 		return "", err
 	}
 	o.Policy = ""
-	return fmt.Sprintf("version %d, policy %x, %+v", madeVersion, h.Sum(nil), o), nil
+	return fmt.Sprintf("policy %x, %+v", h.Sum(nil), o), nil
 }
 
 type maker struct {

@@ -14,7 +14,6 @@ func gobayes_bayesrm_sampleTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
 		"Begin":        reflect.ValueOf(p_gobayes_bayesrm_sample.Begin),
 		"Draw":         reflect.ValueOf(p_gobayes_bayesrm_sample.Draw),
-		"HasPart":      reflect.ValueOf(p_gobayes_bayesrm_sample.HasPart),
 		"Label":        reflect.ValueOf(p_gobayes_bayesrm_sample.Label),
 		"Open":         reflect.ValueOf(p_gobayes_bayesrm_sample.Open),
 		"Options":      reflect.ValueOf((*p_gobayes_bayesrm_sample.Options)(nil)),

@@ -62,7 +62,6 @@ func disturb(trials int, seed uint64, models string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(root) //nolint:errcheck // a temporary folder
 	start := func(name, dir string) *exec.Cmd {
 		c := exec.Command(self, "-models", models, "-work", name, dir)
 		c.Stderr = os.Stderr
@@ -118,7 +117,8 @@ func disturb(trials int, seed uint64, models string) error {
 		}
 		if !bytes.Equal(got, want[n]) {
 			failed++
-			fmt.Printf("trial %d, %s: other bytes than undisturbed\n", i, n)
+			fmt.Printf("trial %d, %s: other bytes than undisturbed; see %s\n", i, n, dir)
+			continue
 		}
 		left, err := leftOver(dir)
 		if err != nil {
@@ -140,7 +140,7 @@ func disturb(trials int, seed uint64, models string) error {
 	if failed > 0 {
 		return errors.New("a killed run ended differently")
 	}
-	return nil
+	return os.RemoveAll(root)
 }
 
 // leftOver lists checkpoints that a finished run should have removed.
@@ -284,7 +284,7 @@ func (t *task) ppo(ctx context.Context) (any, error) {
 	return []string{r.Policy.Fingerprint(), fmt.Sprint(r.Stats)}, nil
 }
 
-// draw hashes the shards in the order of their names.
+// draw hashes the shards in the order of their names, without what a killed write has left under a temporary one.
 func (t *task) draw(ctx context.Context) (any, error) {
 	m, err := t.policy(ctx)
 	if err != nil {
@@ -294,7 +294,7 @@ func (t *task) draw(ctx context.Context) (any, error) {
 	if _, err := sample.Draw(ctx, m, prompts(40), dir, &sample.ShardOptions{Options: sample.Options{Answers: 64, MaxTokens: 48, Seed: 5}, Prompts: 2}); err != nil {
 		return nil, err
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	files, err := filepath.Glob(filepath.Join(dir, "[^.]*"))
 	if err != nil {
 		return nil, err
 	}

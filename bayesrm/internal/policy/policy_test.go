@@ -17,7 +17,7 @@ var layers = [][]string{
 	{"bayesrm", "bayesrm/progress"},
 	{"bayesrm/tensor", "bayesrm/safetensors", "bayesrm/metrics"},
 	{"bayesrm/linalg"}, // stands on tensor's kernels
-	{"bayesrm/nn", "bayesrm/optim", "bayesrm/tokenizer", "bayesrm/penalty", "bayesrm/bestofn"},
+	{"bayesrm/internal/sealed", "bayesrm/nn", "bayesrm/optim", "bayesrm/tokenizer", "bayesrm/penalty", "bayesrm/bestofn"},
 	{"bayesrm/llm", "bayesrm/prefs", "bayesrm/figures", "bayesrm/train"},
 	{"bayesrm/reward", "bayesrm/sample", "bayesrm/sft"},
 	{"bayesrm/laplace", "bayesrm/ppo", "bayesrm/world"},
