@@ -66,14 +66,20 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-func TestEncodeLine(t *testing.T) {
-	for _, n := range []int{1, 7, 30000} {
-		if name, line := DecodeLine(EncodeLine(Name(n), 123)); name != Name(n) || line != 123 {
-			t.Errorf("cell %d line 123 comes back as %s line %d", n, name, line)
-		}
-	}
-	if name, line := DecodeLine(EncodeLine("slices/sort.go", 9)); name != "" || line != 9 {
+func TestLines(t *testing.T) {
+	l := NewLines()
+	if name, line := l.Decode(l.Encode("slices/sort.go", 9)); name != "" || line != 9 {
 		t.Errorf("%q %d", name, line)
+	}
+	for n := range 100000 {
+		l.Add(Name(n+1), "a\nb")
+	}
+	l.Add(Name(1000000), strings.Repeat("\n", 99999))
+	for _, at := range []struct{ cell, line int }{{1, 1}, {1, 2}, {2, 1}, {32768, 2}, {100000, 2}, {1000000, 1}, {1000000, 100000}} {
+		number := l.Encode(Name(at.cell), at.line)
+		if name, line := l.Decode(number); name != Name(at.cell) || line != at.line || number >= 1<<30 {
+			t.Errorf("cell %d line %d comes back as %s line %d, by way of %d", at.cell, at.line, name, line, number)
+		}
 	}
 }
 

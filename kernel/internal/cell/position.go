@@ -2,8 +2,10 @@ package cell
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Position is a comment that tells Go's scanner that what follows stands at line and column (in bytes) of the named file.
@@ -26,20 +28,51 @@ func Number(name string) int {
 	return n
 }
 
-// lineBits is how many bits of an encoded line hold the line proper. Go's scanner takes lines up to 1<<30.
-const lineBits = 15
-
-// EncodeLine packs a position of a cell into a single line number: the interpreter looks up imports by file name, so all
-// lowered code must seem to stand in one file.
-func EncodeLine(name string, line int) int {
-	return Number(name)<<lineBits | min(line, 1<<lineBits-1)
+// Lines numbers the lines of a session's cells one after the other: the interpreter looks up imports by file name, so all lowered
+// code must seem to stand in one file.
+type Lines struct {
+	mu    sync.Mutex
+	names []string // of the cells, in the order of their lines
+	first []int    // line of each
+	at    map[string]int
+	next  int
 }
 
-// DecodeLine is the inverse of EncodeLine; the name is empty for code that is of no cell.
-func DecodeLine(code int) (name string, line int) {
-	n, line := code>>lineBits, code&(1<<lineBits-1)
-	if n == 0 {
-		return "", line
+// beforeCells is the first line of a cell; the lines below are of code that is of no cell. Go's scanner takes lines up to 1<<30.
+const beforeCells = 1 << 20
+
+// NewLines returns a numbering without cells.
+func NewLines() *Lines { return &Lines{at: map[string]int{}, next: beforeCells} }
+
+// Add gives the cell of that name as many lines as its text has.
+func (l *Lines) Add(name, text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.names, l.first = append(l.names, name), append(l.first, l.next)
+	l.at[name] = l.next
+	l.next += strings.Count(text, "\n") + 2 // lines count from 1
+}
+
+// Encode is the number of a line of a file.
+func (l *Lines) Encode(name string, line int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if first, ok := l.at[name]; ok {
+		return first + line
 	}
-	return Name(n), line
+	return min(line, beforeCells-1)
+}
+
+// Decode is the inverse of Encode; the name is empty for code that is of no cell.
+func (l *Lines) Decode(number int) (name string, line int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i, exact := slices.BinarySearch(l.first, number)
+	if !exact {
+		i--
+	}
+	if i < 0 {
+		return "", number
+	}
+	return l.names[i], number - l.first[i]
 }

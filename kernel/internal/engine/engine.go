@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"go/build"
+	"go/token"
 	"log"
 	"reflect"
 	"regexp"
@@ -71,10 +72,10 @@ func (s stopper) stop() {
 }
 
 // New returns an engine whose code reads and writes the streams of package rt.
-func New(args []string) *Engine {
+func New(args []string, lines *cell.Lines) *Engine {
 	rt.SetWrap(symbols.Wrap)
 	debug.SetMaxStack(stackMax)
-	e := &Engine{used: map[string]bool{}, args: args}
+	e := &Engine{used: map[string]bool{}, args: args, trace: trace{cells: lines}}
 	e.interp = interp.New(interp.Options{
 		GoPath: build.Default.GOPATH, Unrestricted: true,
 		Stdin: rt.Stdin, Stdout: rt.Stdout, Stderr: &e.trace,
@@ -103,8 +104,9 @@ type Frame struct {
 	Func string // "" for the cell itself
 }
 
-// Load evaluates declarations, importing the packages first.
-func (e *Engine) Load(imports []string, source string) (err error) {
+// Load evaluates declarations, then the function that Run calls, importing the packages first. They are apart because the interpreter
+// keeps all of what is evaluated together as long as a part of it is declared: Run forgets the function.
+func (e *Engine) Load(imports []string, source, main string) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("engine: the interpreter failed on this cell: %v", r)
@@ -116,12 +118,17 @@ func (e *Engine) Load(imports []string, source string) (err error) {
 			return err
 		}
 	}
-	if err := e.eval(source); err != nil {
-		var p interp.Panic
-		if errors.As(err, &p) {
-			return fmt.Errorf("engine: the interpreter failed on this cell: %v", p.Value)
+	for _, s := range []string{source, main} {
+		if s == "" {
+			continue
 		}
-		return fmt.Errorf("engine: the interpreter refused this cell: %w", err)
+		if err := e.eval(s); err != nil {
+			var p interp.Panic
+			if errors.As(err, &p) {
+				return fmt.Errorf("engine: the interpreter failed on this cell: %v", p.Value)
+			}
+			return fmt.Errorf("engine: the interpreter refused this cell: %w", err)
+		}
 	}
 	return nil
 }
@@ -135,6 +142,7 @@ func (e *Engine) eval(source string) error {
 		return err
 	}
 	e.global.fill()
+	e.global.trim()
 	_, err = e.interp.Execute(program)
 	return err
 }
@@ -186,9 +194,22 @@ func watchStack(ended, deep chan struct{}) {
 	}
 }
 
-// Run calls a function of the given cell that Load declared. It returns ctx's error when ctx ends first, and a *Panic.
+// Run calls a function of the given cell that Load declared, and forgets it. It returns ctx's error when ctx ends first, and a *Panic.
 func (e *Engine) Run(ctx context.Context, cell int, fn string) error {
-	return e.run(ctx, cell, fn, func() error { return e.eval(fn + "()") })
+	defer func() {
+		e.stopper.mu.Lock()
+		defer e.stopper.mu.Unlock()
+		e.global.forget(fn)
+	}()
+	return e.run(ctx, cell, fn, func() error {
+		files := e.interp.FileSet()
+		base := token.Pos(files.Base())
+		err := e.eval(fn + "()")
+		if f := files.File(base); f != nil {
+			files.RemoveFile(f)
+		}
+		return err
+	})
 }
 
 // Call runs compiled code that calls functions of cells, as the given cell. Its errors are those of Run.
@@ -289,6 +310,7 @@ func (e *Engine) patch(path string, table map[string]reflect.Value) {
 
 // trace is where the interpreter writes a line for each frame that a panic passes, recovered or not.
 type trace struct {
+	cells *cell.Lines
 	mu    sync.Mutex
 	lines []string
 }
@@ -330,7 +352,7 @@ func (t *trace) frames(top string) []Frame {
 		if err != nil {
 			continue
 		}
-		if f.Cell, f.Line = cell.DecodeLine(code); f.Cell == "" {
+		if f.Cell, f.Line = t.cells.Decode(code); f.Cell == "" {
 			continue
 		}
 		if m[4] != "" {

@@ -13,6 +13,9 @@ type globals struct {
 	data  reflect.Value // []reflect.Value: the frame
 	types reflect.Value // []reflect.Type: the type of each slot of the frame
 	used  int           // slots of the frame that have a value
+
+	scopes reflect.Value // map[string]*scope: the declarations of each package
+	roots  reflect.Value // []*node: what has been compiled
 }
 
 // frameRoom is how many slots the frame has at first. A cell takes about four.
@@ -21,12 +24,29 @@ const frameRoom = 1 << 16
 func newGlobals(i *interp.Interpreter) *globals {
 	root := reflect.ValueOf(i).Elem()
 	g := &globals{
-		data:  field(field(root, "frame").Elem(), "data"),
-		types: field(field(root, "universe").Elem(), "types"),
+		scopes: field(root, "scopes"),
+		roots:  field(root, "roots"),
+		data:   field(field(root, "frame").Elem(), "data"),
+		types:  field(field(root, "universe").Elem(), "types"),
 	}
 	g.used = g.data.Len()
 	g.grow(frameRoom)
 	return g
+}
+
+// trim lets go of the syntax and the inner scopes of what has been compiled: the interpreter keeps them for its debugger.
+func (g *globals) trim() {
+	g.roots.SetZero()
+	for _, s := range g.scopes.Seq2() {
+		field(s.Elem(), "child").SetZero()
+	}
+}
+
+// forget removes a declaration: what only it held is garbage when nothing runs it any more.
+func (g *globals) forget(name string) {
+	if s := g.scopes.MapIndex(reflect.ValueOf("main")); s.IsValid() {
+		field(s.Elem(), "sym").SetMapIndex(reflect.ValueOf(name), reflect.Value{})
+	}
 }
 
 // field is the field of an addressable struct of the interpreter, readable and writable.

@@ -2,6 +2,7 @@ package kerneltest
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -80,7 +81,7 @@ few.Len()`)
 		{name: "ppo.TrainRLOO", code: "ppo.TrainRLOO(ctx, policy, prompts, world.Scorer{}, &ppo.Options{Iterations: 10000})"},
 		{name: "study.Trials", code: "study.Trials(ctx, 1, 3, &study.WorldOptions{Make: world.MakeOptions{Pairs: 20000}}, nil)"},
 		{name: "figures", code: "for { figures.Panels(figures.Panel{Title: \"x\", Series: []figures.Series{{X: []float64{1, 2}, Y: []float64{1, 2}}}}).MIMEBundle() }"},
-		{name: "cluster.Draw", code: "c, err := cluster.Open(ctx, nil)\nc.Draw(ctx, \"data/world/policy\", prompts, filepath.Join(os.TempDir(), \"bayesrm-interrupt-pool\"), &cluster.DrawOptions{Options: sample.Options{Answers: 5000}})"},
+		{name: "cluster.Draw", code: "c, err := cluster.Open(ctx, nil)\nc.Draw(ctx, \"data/world/policy\", prompts, " + strconv.Quote(t.TempDir()) + ", &cluster.DrawOptions{Options: sample.Options{Answers: 5000}})"},
 		{name: "sample.Server", code: "l, err := net.Listen(\"tcp\", \"127.0.0.1:0\")\nsample.Pool(ctx, &sample.Server{URL: \"http://\" + l.Addr().String() + \"/v1\", Model: \"silent\"}, prompts[:9], nil)"},
 		{name: "timeit", code: "timeit(func() { time.Sleep(time.Hour) })"},
 		{name: "interact", code: "widgets.Interact(func(k float64) { for {} })"},

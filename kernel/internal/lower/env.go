@@ -7,8 +7,6 @@ import (
 	"go/token"
 	"go/types"
 	"strings"
-
-	"gobayes/kernel/internal/cell"
 )
 
 // target is what break and continue can leave.
@@ -181,7 +179,7 @@ func (e *fnEnv) line(w *writer, pos token.Pos) {
 		return
 	}
 	if p := e.l.im.Fset.Position(pos); p.IsValid() {
-		fmt.Fprintf(w, "//line _.go:%d\n", cell.EncodeLine(p.Filename, p.Line)) // _.go: the interpreter's own name for its input
+		fmt.Fprintf(w, "//line _.go:%d\n", e.l.lines.Encode(p.Filename, p.Line)) // _.go: the interpreter's own name for its input
 	}
 }
 

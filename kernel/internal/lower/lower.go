@@ -15,6 +15,7 @@ import (
 	"sort"
 	"strings"
 
+	"gobayes/kernel/internal/cell"
 	"gobayes/kernel/internal/check"
 	"gobayes/kernel/internal/exports"
 )
@@ -23,8 +24,9 @@ const rtPath = "gobayes/kernel/internal/rt"
 
 // Program is a lowered cell.
 type Program struct {
-	Source  string   // declarations, to be evaluated once
-	Run     string   // name of the function that runs the cell
+	Source  string   // declarations, to be evaluated once; "" for none
+	Main    string   // the function that runs the cell, to be evaluated after Source and called once
+	Run     string   // its name
 	Imports []string // compiled packages that Source imports for the first time
 }
 
@@ -32,6 +34,7 @@ type Program struct {
 type Lowerer struct {
 	im    *exports.Importer
 	bound func(path string) bool // whether the interpreter has the package's symbols
+	lines *cell.Lines
 	cells map[*types.Package]*exports.Package
 
 	imports   map[string]string // path → alias
@@ -66,9 +69,9 @@ type Lowerer struct {
 }
 
 // New returns a Lowerer for one session. bound says whether the interpreter has symbols of a package.
-func New(im *exports.Importer, bound func(path string) bool) *Lowerer {
+func New(im *exports.Importer, bound func(path string) bool, lines *cell.Lines) *Lowerer {
 	return &Lowerer{
-		im: im, bound: bound, cells: map[*types.Package]*exports.Package{}, imports: map[string]string{}, aliases: map[string]bool{},
+		im: im, bound: bound, lines: lines, cells: map[*types.Package]*exports.Package{}, imports: map[string]string{}, aliases: map[string]bool{},
 		typeNames: map[string]*typeInst{}, fnNames: map[string]string{}, tds: map[string]string{}, mts: map[string]string{}, helpers: map[string]bool{},
 		gnames: map[types.Object]string{}, funcDecl: map[types.Object]*ast.FuncDecl{}, indexed: map[*types.Package]bool{}, pkgInit: map[*types.Package]bool{},
 		sigMemo: map[string]bool{}, given: map[*types.Var]given{},
@@ -172,8 +175,9 @@ func (l *Lowerer) Cell(c *check.Cell, n int) (p Program, err error) {
 		delete(l.pkgInit, c.Types)
 	}
 	p.Run = l.fresh("run")
+	const clause = "package main\n"
 	var b bytes.Buffer
-	b.WriteString("package main\n")
+	b.WriteString(clause)
 	for path, alias := range l.imports {
 		if !known[path] {
 			p.Imports = append(p.Imports, path)
@@ -184,8 +188,10 @@ func (l *Lowerer) Cell(c *check.Cell, n int) (p Program, err error) {
 	b.Write(l.types.Bytes())
 	b.Write(l.globals.Bytes())
 	b.Write(l.funcs.Bytes())
-	fmt.Fprintf(&b, "func %s() {\n%s%s%s%s}\n", p.Run, l.tdMake.String(), l.tdInit.String(), l.initBuf.String(), body)
-	p.Source = b.String()
+	if b.Len() > len(clause) {
+		p.Source = b.String()
+	}
+	p.Main = fmt.Sprintf("%sfunc %s() {\n%s%s%s%s}\n", clause, p.Run, l.tdMake.String(), l.tdInit.String(), l.initBuf.String(), body)
 	return p, nil
 }
 

@@ -23,6 +23,7 @@ import (
 // any, also while a cell runs.
 type Session struct {
 	im     *exports.Importer
+	lines  *cell.Lines
 	low    *lower.Lowerer
 	engine *engine.Engine
 	given  map[string]*types.Var // the predeclared names that a cell has used
@@ -45,9 +46,9 @@ type declared struct {
 
 // New returns an empty session. args are what os.Args holds.
 func New(args []string) *Session {
-	im := exports.New(token.NewFileSet())
+	im, lines := exports.New(token.NewFileSet()), cell.NewLines()
 	return &Session{
-		im: im, low: lower.New(im, engine.Bound), engine: engine.New(args), given: map[string]*types.Var{},
+		im: im, lines: lines, low: lower.New(im, engine.Bound, lines), engine: engine.New(args, lines), given: map[string]*types.Var{},
 		live: map[string]types.Object{}, imports: map[string]string{}, decls: map[string]*declared{}, texts: map[string]string{}, labels: map[int]string{},
 	}
 }
@@ -84,6 +85,7 @@ func (s *Session) prepare(n int, src string) (*Ready, error) {
 	s.mu.Lock()
 	s.texts[name], s.last = src, name
 	s.mu.Unlock()
+	s.lines.Add(name, src)
 	units, err := cell.Split(name, src)
 	if err != nil {
 		return nil, err
@@ -267,7 +269,7 @@ func (d *draft) part(n int, name, fn string, units []cell.Unit, last bool) (run 
 	if err != nil {
 		return "", err
 	}
-	if err := d.s.engine.Load(p.Imports, p.Source); err != nil {
+	if err := d.s.engine.Load(p.Imports, p.Source, p.Main); err != nil {
 		d.s.low.Rollback()
 		return "", err
 	}

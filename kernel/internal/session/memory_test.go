@@ -1,0 +1,48 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"testing"
+)
+
+// TestMemory: what a cell leaves behind is what it declares, not the syntax of what it ran.
+func TestMemory(t *testing.T) {
+	for _, tt := range []struct {
+		code string
+		most uint64 // bytes a cell
+	}{
+		{"x%d := %d\nx%d + 1", 12 << 10},
+		{"for i := range 3 { if i > %d { fmt.Println(i, %d, %d) } }", 8 << 10},
+		{"func f%d(n int) int { return n + %d }\nf%d(2)", 24 << 10},
+	} {
+		s, n := New(nil), 0
+		run := func(cells int) {
+			for range cells {
+				n++
+				r, err := s.Prepare(n, fmt.Sprintf(tt.code, n, n, n))
+				if err == nil {
+					err = s.Run(context.Background(), r)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		heap := func() uint64 {
+			runtime.GC()
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return m.HeapAlloc
+		}
+		run(100)
+		before := heap()
+		run(300)
+		if each := (heap() - before) / 300; each > tt.most {
+			t.Errorf("%q: %d bytes a cell, want at most %d", tt.code, each, tt.most)
+		}
+		runtime.KeepAlive(s)
+	}
+}
