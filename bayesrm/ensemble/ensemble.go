@@ -152,6 +152,11 @@ func (e *Ensemble) average(score func(member int) ([]bayesrm.Belief, error)) ([]
 		}
 		all = append(all, bs)
 	}
+	return Average(all), nil
+}
+
+// Average returns the ensemble's beliefs about some answers; all holds those of each member, about the same answers.
+func Average(all [][]bayesrm.Belief) []bayesrm.Belief {
 	out := make([]bayesrm.Belief, len(all[0]))
 	for k := range out {
 		members := make([]bayesrm.Belief, len(all))
@@ -160,7 +165,7 @@ func (e *Ensemble) average(score func(member int) ([]bayesrm.Belief, error)) ([]
 		}
 		out[k] = penalty.Average(members)
 	}
-	return out, nil
+	return out
 }
 
 // Options configure Train. A nil *Options, and every zero field, mean the default.

@@ -107,7 +107,8 @@ type Options struct {
 	// ByEvidence chooses δ by the evidence, as the paper does, instead of by the held-out pairs.
 	ByEvidence bool
 	// Keep is a folder in which the trial is kept, posteriors and beliefs; one that is there, of the same data and options, is
-	// read instead of made again. Default: none; Trials has one for each seed, beside its data.
+	// read instead of made again, and one that was stopped or killed under way goes on. Default: none; Trials has one for each seed,
+	// beside its data.
 	Keep string
 }
 
@@ -141,6 +142,11 @@ func Fit(ctx context.Context, d *Data, opts *Options) (*Trial, error) {
 	o := opts.resolve()
 	key := d.key(o)
 	if o.Keep != "" {
+		free, err := reserve(ctx, o.Keep)
+		if err != nil {
+			return nil, fmt.Errorf("study: %w", err)
+		}
+		defer free()
 		t, err := recall(ctx, d, o.Keep, key)
 		if err != nil {
 			return nil, fmt.Errorf("study: the trial kept in %s: %w; remove the folder to make it again", o.Keep, err)
@@ -149,48 +155,16 @@ func Fit(ctx context.Context, d *Data, opts *Options) (*Trial, error) {
 			return t, nil
 		}
 	}
-	t := &Trial{Data: d}
-	var err error
-	if t.Models, err = ensemble.Train(ctx, d.Base, d.Pairs, &ensemble.Options{Members: o.Members, Reward: o.Reward}); err != nil {
-		return nil, fmt.Errorf("study: %w", err)
+	w := workshop{d: d, o: o}
+	if o.Keep != "" {
+		w.dir = filepath.Join(o.Keep, "work-"+hash(key))
 	}
-	tune := &laplace.TuneOptions{HeldOut: d.HeldOut}
-	if o.ByEvidence {
-		tune = nil
-	}
-	for _, m := range t.Models {
-		if err := m.Standardise(ctx, d.HeldOut); err != nil {
-			return nil, fmt.Errorf("study: %w", err)
-		}
-		l, err := laplace.Fit(ctx, m, d.Pairs, o.Laplace)
-		if err != nil {
-			return nil, fmt.Errorf("study: %w", err)
-		}
-		if l, err = l.TunePrior(ctx, tune); err != nil {
-			return nil, fmt.Errorf("study: %w", err)
-		}
-		t.Posteriors = append(t.Posteriors, l)
-		pairs, err := l.ScorePairs(ctx, d.HeldOut)
-		if err != nil {
-			return nil, fmt.Errorf("study: %w", err)
-		}
-		var at, averaged []float64
-		for _, b := range pairs {
-			at, averaged = append(at, b.MAP()), append(averaged, b.Probability())
-		}
-		t.MAPPairs, t.PosteriorPairs = append(t.MAPPairs, at), append(t.PosteriorPairs, averaged)
-	}
-	if t.Ensemble, err = ensemble.FromPosteriors(t.Posteriors); err != nil {
-		return nil, fmt.Errorf("study: %w", err)
-	}
-	if t.DevBeliefs, err = t.Ensemble.ScorePool(ctx, d.Dev); err != nil {
-		return nil, fmt.Errorf("study: %w", err)
-	}
-	if t.TestBeliefs, err = t.Ensemble.ScorePool(ctx, d.Test); err != nil {
+	t, err := w.trial(ctx)
+	if err != nil {
 		return nil, fmt.Errorf("study: %w", err)
 	}
 	if o.Keep != "" {
-		if err := t.keep(ctx, o.Keep, key); err != nil {
+		if err := w.keep(t, key); err != nil {
 			return nil, fmt.Errorf("study: keep the trial: %w", err)
 		}
 	}

@@ -106,6 +106,55 @@ func TestTrials(t *testing.T) {
 	}
 }
 
+// TestStoppedTrial: a trial that is stopped again and again ends as one that nobody disturbed, and does not begin anew.
+func TestStoppedTrial(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains several models")
+	}
+	d, err := World(t.Context(), &WorldOptions{Seed: 1, Dir: t.TempDir(), Policy: models + "policy", Backbone: models + "backbone", Make: world.MakeOptions{Pairs: 80, Prompts: 9, Answers: 32}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Members: 2, Reward: &reward.Options{Rank: 2, LearningRate: 3e-3, Epochs: 30, Batch: 16}}
+	want, err := Fit(t.Context(), d, &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Keep = t.TempDir()
+	stops, trained := 0, 0
+	var got *Trial
+	for got == nil {
+		ctx, cancel := context.WithCancel(t.Context())
+		left := 30 + 5*stops
+		ctx = progress.WithReporter(ctx, func(e progress.Event) {
+			if e.Task == "train reward model" {
+				trained++
+			}
+			if left--; left == 0 {
+				cancel()
+			}
+		})
+		got, err = Fit(ctx, d, &o)
+		cancel()
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if stops++; stops > 100 {
+			t.Fatal("it never ends")
+		}
+	}
+	if !sameBeliefs([]*Trial{want}, []*Trial{got}) || !reflect.DeepEqual(want.PosteriorPairs, got.PosteriorPairs) {
+		t.Error("a trial that was stopped is another")
+	}
+	steps := 2 * len(want.Models[0].Log.Loss)
+	if stops < 3 || trained != steps {
+		t.Errorf("%d stops; %d steps of training, want %d", stops-1, trained, steps)
+	}
+	if left, err := filepath.Glob(filepath.Join(o.Keep, "*")); err != nil || len(left) != 4 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 func sameBeliefs(a, b []*Trial) bool {
 	for i := range a {
 		for k, x := range a[i].TestBeliefs {

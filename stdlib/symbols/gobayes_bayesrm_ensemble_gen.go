@@ -9,6 +9,7 @@ import (
 
 func gobayes_bayesrm_ensembleTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
+		"Average":        reflect.ValueOf(p_gobayes_bayesrm_ensemble.Average),
 		"Diversity":      reflect.ValueOf(p_gobayes_bayesrm_ensemble.Diversity),
 		"Dropout":        reflect.ValueOf(p_gobayes_bayesrm_ensemble.Dropout),
 		"Ensemble":       reflect.ValueOf((*p_gobayes_bayesrm_ensemble.Ensemble)(nil)),
