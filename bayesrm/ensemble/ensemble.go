@@ -172,7 +172,8 @@ func Average(all [][]bayesrm.Belief) []bayesrm.Belief {
 type Options struct {
 	// Members is M. Default 5.
 	Members int
-	// Reward is how each member is trained; its Seed is that of the first, the next have the next seeds.
+	// Reward is how each member is trained; its Seed is that of the first, the next have the next seeds, and each has its number behind
+	// the name of the Checkpoint.
 	Reward *reward.Options
 	// Bagging trains each member on its own bootstrap sample of the pairs (Gleave and Irving, arXiv 2203.07472).
 	Bagging bool
@@ -218,6 +219,9 @@ func (o *Options) resolve() (Options, []*reward.Options) {
 			*ros[i] = *r.Reward
 		}
 		ros[i].Seed += uint64(i)
+		if ros[i].Checkpoint != "" {
+			ros[i].Checkpoint += fmt.Sprint("-", i)
+		}
 	}
 	return r, ros
 }
