@@ -25,9 +25,19 @@ var (
 	mismatch        = regexp.MustCompile(`^assignment mismatch: \d+ variables? but .* returns \d+ values?|^multiple-value .* in single-value context`)
 )
 
+// elsewhere are names of other notebooks, and what stands for them here.
+var elsewhere = map[string]string{
+	"exit": "Ctrl-D leaves the console, and the menu of a notebook shuts its kernel down",
+	"quit": "Ctrl-D leaves the console, and the menu of a notebook shuts its kernel down",
+	"None": "it is nil in Go", "null": "it is nil in Go", "True": "it is true in Go", "False": "it is false in Go",
+}
+
 // of returns a sentence that helps with an error at pos, or "".
 func (h *hints) of(msg string, pos token.Pos) string {
 	if m := undefinedName.FindStringSubmatch(msg); m != nil {
+		if s := elsewhere[m[1]]; s != "" {
+			return s
+		}
 		if s := nearest(m[1], h.names(pos)); s != "" {
 			return "did you mean " + s + "?"
 		}

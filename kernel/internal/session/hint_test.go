@@ -37,6 +37,8 @@ func TestHints(t *testing.T) {
 		{"no such package", "numpy.Array()", "no package is called numpy here"},
 		{"number types", "half(count)", "convert it: float64(count)"},
 		{"mixed numbers", "width * count", "convert one of the two: float64(…) or int(…)"},
+		{"a way out", "exit", "Ctrl-D leaves the console"},
+		{"of Python", "x := None", "it is nil in Go"},
 		{"address", "at(p)", "take its address: &p"},
 		{"results", "x := strconv.Atoi(\"1\")", "name every result"},
 		{"nothing near", "quetzalcoatl", ""},
