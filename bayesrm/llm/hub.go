@@ -102,7 +102,9 @@ func cached(folder, file string) string {
 		if !exists(p) {
 			continue
 		}
-		if weights, _ := filepath.Glob(filepath.Join(s, "model*.safetensors")); file == "config.json" && len(weights) == 0 {
+		ours, _ := filepath.Glob(filepath.Join(s, "model*.safetensors"))
+		torch, _ := filepath.Glob(filepath.Join(s, "pytorch_model*.bin"))
+		if file == "config.json" && len(ours)+len(torch) == 0 {
 			continue // only part of it was ever downloaded
 		}
 		return p
@@ -122,17 +124,26 @@ func download(ctx context.Context, id, cache, folder string, only []string) (str
 	}
 	files := only
 	if len(files) == 0 {
+		var torch []string
+		safe := false
 		for f, err := range repo.IterFileNames() {
 			if err != nil {
 				return "", err
 			}
 			weights, _ := path.Match("model*.safetensors", f)
+			pickled, _ := path.Match("pytorch_model*.bin", f)
+			safe = safe || weights
 			switch {
 			case f == "config.json":
 				files = append([]string{f}, files...)
-			case weights, f == "model.safetensors.index.json", f == "tokenizer.json", f == "tokenizer_config.json", f == "chat_template.jinja":
+			case pickled:
+				torch = append(torch, f)
+			case weights, f == "model.safetensors.index.json", f == "tokenizer.json", f == "tokenizer_config.json", f == "chat_template.jinja", f == sumName:
 				files = append(files, f)
 			}
+		}
+		if !safe {
+			files = append(files, torch...)
 		}
 		if len(files) == 0 || files[0] != "config.json" {
 			return "", fmt.Errorf("the repository has no config.json; name a file: hf:%s/FILE.gguf", id)

@@ -16,7 +16,8 @@ import (
 	"gobayes/bayesrm/tokenizer"
 )
 
-// Load reads a model: a Hugging Face folder (config.json, model.safetensors or its shards, tokenizer.json), a GGUF file, a
+// Load reads a model: a Hugging Face folder (config.json, model.safetensors or its shards, or PyTorch's
+// pytorch_model.bin, tokenizer.json), a GGUF file, a
 // folder or file in llama2.c's format (stories260K.bin with tok512.bin beside it), or hf:ORG/NAME and hf:ORG/NAME/FILE.gguf from
 // Hugging Face's hub, which is asked only for what its local cache lacks. HF_TOKEN, HF_HOME, HF_HUB_CACHE, HF_ENDPOINT and
 // HF_HUB_OFFLINE mean what they mean to its own tools.
@@ -27,12 +28,9 @@ func Load(ctx context.Context, path string) (*Model, error) {
 		return nil, fmt.Errorf("llm: load %s: %w", path, err)
 	}
 	source := path
-	if name, ok := strings.CutPrefix(path, "hf:"); ok {
-		p, err := hubPath(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		path = p
+	path, err := locate(ctx, path)
+	if err != nil {
+		return nil, err
 	}
 	st, err := os.Stat(path)
 	if err != nil {
@@ -66,6 +64,14 @@ func Load(ctx context.Context, path string) (*Model, error) {
 	}
 	m.source = source
 	return m, nil
+}
+
+// locate is where a model lies: path itself, or where the hub's cache has hf:ORG/NAME.
+func locate(ctx context.Context, path string) (string, error) {
+	if name, ok := strings.CutPrefix(path, "hf:"); ok {
+		return hubPath(ctx, name)
+	}
+	return path, nil
 }
 
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
@@ -217,74 +223,78 @@ func (h hfConfig) config() (Config, error) {
 	return c, nil
 }
 
-func loadFolder(ctx context.Context, dir string) (*Model, error) {
+func readConfig(dir string) (Config, error) {
 	name := filepath.Join(dir, "config.json")
 	b, err := os.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("llm: load: %w", err)
+		return Config{}, err
 	}
 	var h hfConfig
 	if err := json.Unmarshal(b, &h); err != nil {
-		return nil, fmt.Errorf("llm: load %s: %w", name, err)
+		return Config{}, fmt.Errorf("%s: %w", name, err)
 	}
 	c, err := h.config()
 	if err != nil {
-		return nil, fmt.Errorf("llm: load %s: %w", name, err)
+		return c, fmt.Errorf("%s: %w", name, err)
 	}
-	files, _ := filepath.Glob(filepath.Join(dir, "model*.safetensors"))
-	if len(files) == 0 {
-		return nil, fmt.Errorf("llm: load %s: no model.safetensors in the folder", dir)
-	}
-	var shards []*safetensors.File
-	for _, f := range files {
-		s, err := safetensors.Open(f)
-		if err != nil {
-			return nil, fmt.Errorf("llm: load: %w", err)
-		}
-		defer s.Close() //nolint:errcheck // only read
-		shards = append(shards, s)
-	}
-	m, err := shape(c)
+	return c, nil
+}
+
+func loadFolder(ctx context.Context, dir string) (*Model, error) {
+	c, err := readConfig(dir)
 	if err != nil {
-		return nil, fmt.Errorf("llm: load %s: %w", name, err)
+		return nil, fmt.Errorf("llm: load: %w", err)
 	}
-	err = m.fill(func(p *Param) (t safetensors.Tensor, ok bool, err error) {
-		for _, s := range shards {
-			if t, ok, err = s.Tensor(p.Name); ok {
-				break
-			}
-		}
-		return t, ok, errors.Join(err, ctx.Err())
-	})
+	w, err := openWeights(dir)
+	if err != nil {
+		return nil, fmt.Errorf("llm: load: %w", err)
+	}
+	defer w.close()
+	m, err := shape(c)
+	if err == nil {
+		err = m.fill(func(p *Param) (t safetensors.Tensor, ok bool, err error) {
+			t, ok, err = w.Tensor(p.Name)
+			return t, ok, errors.Join(err, ctx.Err())
+		})
+	}
+	if err == nil {
+		err = m.readText(dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("llm: load %s: %w", dir, err)
 	}
+	return m, nil
+}
+
+// readText reads the tokenizer and the templates of a folder, as far as it has them.
+func (m *Model) readText(dir string) error {
 	m.Template = plainTemplate
-	if t := filepath.Join(dir, "template.json"); exists(t) {
-		b, err := os.ReadFile(t)
+	own := filepath.Join(dir, "template.json")
+	if exists(own) {
+		b, err := os.ReadFile(own)
 		if err == nil {
 			err = json.Unmarshal(b, &m.Template)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("llm: load %s: %w", t, err)
+			return fmt.Errorf("%s: %w", own, err)
 		}
 	}
 	template, err := chatTemplate(dir)
-	if err == nil && !exists(filepath.Join(dir, "template.json")) {
+	if err == nil && !exists(own) {
 		err = m.setChat(template)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("llm: load %s: %w", dir, err)
+		return err
 	}
 	if t := filepath.Join(dir, "tokenizer.json"); exists(t) {
 		if m.Tokenizer, err = tokenizer.Load(t); err != nil {
-			return nil, err
+			return err
 		}
-		if m.Tokenizer.Size() > c.Vocab {
-			return nil, fmt.Errorf("llm: load %s: the tokenizer has %d tokens, the model %d", dir, m.Tokenizer.Size(), c.Vocab)
+		if m.Tokenizer.Size() > m.Config.Vocab {
+			return fmt.Errorf("the tokenizer has %d tokens, the model %d", m.Tokenizer.Size(), m.Config.Vocab)
 		}
 	}
-	return m, nil
+	return nil
 }
 
 // chatTemplate reads the chat template of a folder, "" for none.
