@@ -369,7 +369,11 @@ func (k *Kernel) execute(ctx context.Context, code string, r *run) (Result, erro
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	res := Result{Outputs: slices.Clone(r.outputs), ExecutionCount: c.Count}
-	if c.Status != "ok" {
+	switch c.Status {
+	case "ok":
+	case "aborted":
+		res.Err = &CellError{Name: "Aborted", Value: "a cell before this one failed"}
+	default:
 		res.Err = &CellError{c.EName, c.EValue, c.Traceback}
 	}
 	return res, nil

@@ -108,18 +108,15 @@ type executeContent struct {
 func (s *Server) execute() {
 	for {
 		r := s.queue.pop()
-		failed := false
+		var aborted []request
 		s.running.Lock()
 		if r.call != nil {
 			s.during(&wire.Message{}, r.call)
 		} else {
-			s.during(r.m, func() { failed = s.cell(r) })
+			s.during(r.m, func() { aborted = s.cell(r) })
 		}
 		s.running.Unlock()
-		if !failed {
-			continue
-		}
-		for _, q := range s.queue.drain() {
+		for _, q := range aborted {
 			s.during(q.m, func() {
 				s.reply(s.shell, q.id, q.m, map[string]any{"status": "aborted", "execution_count": s.count})
 			})
@@ -127,12 +124,13 @@ func (s *Server) execute() {
 	}
 }
 
-// cell runs one execute_request and reports whether the cells behind it are to be aborted.
-func (s *Server) cell(r request) (abort bool) {
+// cell runs one execute_request and returns the cells behind it that are to be aborted: those that wait before the reply is sent. What
+// comes after it may come from somebody who has read it.
+func (s *Server) cell(r request) (aborted []request) {
 	var c executeContent
 	if err := json.Unmarshal(r.m.Content, &c); err != nil {
 		s.reply(s.shell, r.id, r.m, map[string]any{"status": "error", "ename": "ProtocolError", "evalue": err.Error(), "traceback": []string{err.Error()}, "execution_count": s.count})
-		return false
+		return nil
 	}
 	store := !c.Silent && (c.StoreHistory == nil || *c.StoreHistory)
 	if store {
@@ -150,7 +148,7 @@ func (s *Server) cell(r request) (abort bool) {
 		content["payload"] = run.payloads()
 		s.out.flush()
 		s.reply(s.shell, r.id, r.m, content)
-		return false
+		return nil
 	}
 	s.out.flush()
 	e := errorContent(*rep)
@@ -161,8 +159,11 @@ func (s *Server) cell(r request) (abort bool) {
 		content[k] = v
 	}
 	content["status"] = "error"
+	if c.StopOnError == nil || *c.StopOnError {
+		aborted = s.queue.drain()
+	}
 	s.reply(s.shell, r.id, r.m, content)
-	return c.StopOnError == nil || *c.StopOnError
+	return aborted
 }
 
 // cellRun is what the outputs of a cell need to know about it.
