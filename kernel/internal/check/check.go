@@ -221,6 +221,15 @@ func (b *builder) types(im *exports.Importer, fset *token.FileSet, f *ast.File, 
 		}
 		return true
 	})
+	ast.Inspect(f, func(n ast.Node) bool {
+		// The checker follows type B A by name through the package, and fails on an A that it has not seen declared: not on (A).
+		if s, ok := n.(*ast.TypeSpec); ok {
+			if id, ok := s.Type.(*ast.Ident); ok && !b.own[id.Name] {
+				s.Type = &ast.ParenExpr{Lparen: id.Pos(), X: id, Rparen: id.End()}
+			}
+		}
+		return true
+	})
 	info := exports.NewInfo()
 	cfg := &types.Config{Importer: im, Context: im.Context, GoVersion: "go1.26", Error: report}
 	_ = types.NewChecker(cfg, fset, pkg, info).Files([]*ast.File{f}) // every error has gone to report

@@ -181,7 +181,11 @@ func (e *fnEnv) binary(x *ast.BinaryExpr) string {
 		}
 		return r
 	}
-	r := "(" + e.expr(x.X) + " " + op + " " + e.expr(x.Y) + ")"
+	left := e.expr(x.X)
+	if (x.Op == token.LAND || x.Op == token.LOR) && strings.Contains(left, "{") {
+		left = "(true && " + left + ")" // the interpreter takes a composite literal that comes first for the condition itself
+	}
+	r := "(" + left + " " + op + " " + e.expr(x.Y) + ")"
 	if x.Op == token.LSS || x.Op == token.GTR || x.Op == token.LEQ || x.Op == token.GEQ {
 		if nt, ok := types.Unalias(e.typeOf(x)).(*types.Named); ok {
 			r = e.l.typ(nt) + r

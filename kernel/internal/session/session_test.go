@@ -114,3 +114,28 @@ func TestPointAt(t *testing.T) {
 		}
 	}
 }
+
+// TestTypesOfEarlierCells: a type may be declared by the name of one of an earlier cell.
+func TestTypesOfEarlierCells(t *testing.T) {
+	s := New(nil)
+	for i, tt := range []struct{ code, wrong string }{
+		{"type Point struct{ X, Y int }\nfunc (p Point) Sum() int { return p.X + p.Y }", ""},
+		{"type Place Point\nvar place = Place{1, 2}", ""},
+		{"type Same = Point\nif (Same{3, 4}).Sum() != 7 || place.Y != 2 { panic(place) }", ""},
+		{"func f() int { type local Point; return local{5, 6}.Y }\nif f() != 6 { panic(f()) }", ""},
+		{"type Pair[T any] struct{ A, B T }", ""},
+		{"type Two Pair", "cannot use generic type"},
+		{"type Two Pair[int]\nif (Two{1, 2}).B != 2 { panic(1) }", ""},
+		{"type place Point\nplace{1, 2}.X++", "cannot assign"},
+		{"type place Point\nvar q place\nq.X++", ""},
+		{"type Point place", "invalid recursive type"},
+	} {
+		r, err := s.Prepare(i+1, tt.code)
+		if err == nil {
+			err = s.Run(t.Context(), r)
+		}
+		if (err == nil) != (tt.wrong == "") || err != nil && !strings.Contains(err.Error(), tt.wrong) {
+			t.Errorf("cell %d: error %v, want %q", i+1, err, tt.wrong)
+		}
+	}
+}
