@@ -21,6 +21,7 @@ func gobayes_bayesrm_llmTable() map[string]reflect.Value {
 		"Linear":          reflect.ValueOf((*p_gobayes_bayesrm_llm.Linear)(nil)),
 		"LoRA":            reflect.ValueOf((*p_gobayes_bayesrm_llm.LoRA)(nil)),
 		"Load":            reflect.ValueOf(p_gobayes_bayesrm_llm.Load),
+		"LoadDiff":        reflect.ValueOf(p_gobayes_bayesrm_llm.LoadDiff),
 		"Message":         reflect.ValueOf((*p_gobayes_bayesrm_llm.Message)(nil)),
 		"Model":           reflect.ValueOf((*p_gobayes_bayesrm_llm.Model)(nil)),
 		"New":             reflect.ValueOf(p_gobayes_bayesrm_llm.New),

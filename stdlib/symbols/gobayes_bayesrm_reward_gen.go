@@ -9,21 +9,22 @@ import (
 
 func gobayes_bayesrm_rewardTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Epoch":         reflect.ValueOf((*p_gobayes_bayesrm_reward.Epoch)(nil)),
-		"Evaluation":    reflect.ValueOf((*p_gobayes_bayesrm_reward.Evaluation)(nil)),
-		"Load":          reflect.ValueOf(p_gobayes_bayesrm_reward.Load),
-		"Model":         reflect.ValueOf((*p_gobayes_bayesrm_reward.Model)(nil)),
-		"NewHead":       reflect.ValueOf(p_gobayes_bayesrm_reward.NewHead),
-		"NewNormalizer": reflect.ValueOf(p_gobayes_bayesrm_reward.NewNormalizer),
-		"NewTrainer":    reflect.ValueOf(p_gobayes_bayesrm_reward.NewTrainer),
-		"ODINOptions":   reflect.ValueOf((*p_gobayes_bayesrm_reward.ODINOptions)(nil)),
-		"Options":       reflect.ValueOf((*p_gobayes_bayesrm_reward.Options)(nil)),
-		"ScoreTogether": reflect.ValueOf(p_gobayes_bayesrm_reward.ScoreTogether),
-		"Together":      reflect.ValueOf(p_gobayes_bayesrm_reward.Together),
-		"Train":         reflect.ValueOf(p_gobayes_bayesrm_reward.Train),
-		"TrainODIN":     reflect.ValueOf(p_gobayes_bayesrm_reward.TrainODIN),
-		"TrainRankings": reflect.ValueOf(p_gobayes_bayesrm_reward.TrainRankings),
-		"Trainer":       reflect.ValueOf((*p_gobayes_bayesrm_reward.Trainer)(nil)),
+		"Epoch":          reflect.ValueOf((*p_gobayes_bayesrm_reward.Epoch)(nil)),
+		"Evaluation":     reflect.ValueOf((*p_gobayes_bayesrm_reward.Evaluation)(nil)),
+		"Load":           reflect.ValueOf(p_gobayes_bayesrm_reward.Load),
+		"LoadAlpacaFarm": reflect.ValueOf(p_gobayes_bayesrm_reward.LoadAlpacaFarm),
+		"Model":          reflect.ValueOf((*p_gobayes_bayesrm_reward.Model)(nil)),
+		"NewHead":        reflect.ValueOf(p_gobayes_bayesrm_reward.NewHead),
+		"NewNormalizer":  reflect.ValueOf(p_gobayes_bayesrm_reward.NewNormalizer),
+		"NewTrainer":     reflect.ValueOf(p_gobayes_bayesrm_reward.NewTrainer),
+		"ODINOptions":    reflect.ValueOf((*p_gobayes_bayesrm_reward.ODINOptions)(nil)),
+		"Options":        reflect.ValueOf((*p_gobayes_bayesrm_reward.Options)(nil)),
+		"ScoreTogether":  reflect.ValueOf(p_gobayes_bayesrm_reward.ScoreTogether),
+		"Together":       reflect.ValueOf(p_gobayes_bayesrm_reward.Together),
+		"Train":          reflect.ValueOf(p_gobayes_bayesrm_reward.Train),
+		"TrainODIN":      reflect.ValueOf(p_gobayes_bayesrm_reward.TrainODIN),
+		"TrainRankings":  reflect.ValueOf(p_gobayes_bayesrm_reward.TrainRankings),
+		"Trainer":        reflect.ValueOf((*p_gobayes_bayesrm_reward.Trainer)(nil)),
 	}
 }
 
