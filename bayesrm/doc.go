@@ -35,6 +35,7 @@
 //	ODIN (Chen et al. 2024)                        reward.TrainODIN
 //	MC dropout (Gal and Ghahramani 2016)           ensemble.Dropout
 //	KL-robust reward                               penalty.Robust, penalty.Quantile
+//	AlpacaFarm's gold (Dubois et al. 2023)         reward.LoadAlpacaFarm, sample.Label
 //	PPO as Coste et al. 2024 run it, GAE, KL       ppo.Train, ppo.GAE, ppo.K1, ppo.Controller
 //	RLOO (Ahmadian et al. 2024)                    ppo.TrainRLOO, ppo.LeaveOneOut
 //	variance relative to reference answers         laplace.Posterior.Against
