@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"gobayes/kernel/internal/mime"
 	"gobayes/kernel/internal/rt"
@@ -20,6 +21,23 @@ type request struct {
 	m    *wire.Message
 	id   string
 	call func()
+	at   time.Time // when it came
+}
+
+// underway is how long after the reply to a failed cell others may come that were sent before it.
+const underway = 20 * time.Millisecond
+
+// sentBefore reports whether the request was sent before t: it had come by then, or came soon after and says so. One that answers what
+// was sent at t is later.
+func (r request) sentBefore(t time.Time) bool {
+	if !r.at.After(t) {
+		return true
+	}
+	date, err := time.Parse(time.RFC3339Nano, r.m.Header.Date)
+	if _, fraction, ok := strings.Cut(r.m.Header.Date, "."); ok && len(fraction) < len("000000Z") { // milliseconds, cut off
+		date = date.Add(time.Millisecond)
+	}
+	return err == nil && date.Before(t) && r.at.Before(t.Add(underway))
 }
 
 // queue holds the cells that wait.
@@ -32,6 +50,7 @@ type queue struct {
 func (q *queue) push(r request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	r.at = time.Now()
 	q.items = append(q.items, r)
 	q.cond.Signal()
 }
@@ -57,22 +76,6 @@ func (q *queue) pop() request {
 	r := q.items[0]
 	q.items = q.items[1:]
 	return r
-}
-
-// drain takes every cell that waits.
-func (q *queue) drain() (cells []request) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	var calls []request
-	for _, r := range q.items {
-		if r.call != nil {
-			calls = append(calls, r)
-		} else {
-			cells = append(cells, r)
-		}
-	}
-	q.items = calls
-	return cells
 }
 
 // running is the cell that runs now.
@@ -104,33 +107,36 @@ type executeContent struct {
 	StopOnError     *bool             `json:"stop_on_error"`
 }
 
-// execute runs the cells of the queue, one after the other.
+// execute runs the cells of the queue, one after the other. When one fails, those that were sent before its reply are aborted.
 func (s *Server) execute() {
+	var failed time.Time // when the reply to the last cell that failed was sent
 	for {
 		r := s.queue.pop()
-		var aborted []request
 		s.running.Lock()
-		if r.call != nil {
+		switch {
+		case r.call != nil:
 			s.during(&wire.Message{}, r.call)
-		} else {
-			s.during(r.m, func() { aborted = s.cell(r) })
-		}
-		s.running.Unlock()
-		for _, q := range aborted {
-			s.during(q.m, func() {
-				s.reply(s.shell, q.id, q.m, map[string]any{"status": "aborted", "execution_count": s.count})
+		case r.sentBefore(failed):
+			s.during(r.m, func() {
+				s.reply(s.shell, r.id, r.m, map[string]any{"status": "aborted", "execution_count": s.count})
+			})
+		default:
+			s.during(r.m, func() {
+				if at, stop := s.cell(r); stop {
+					failed = at
+				}
 			})
 		}
+		s.running.Unlock()
 	}
 }
 
-// cell runs one execute_request and returns the cells behind it that are to be aborted: those that wait before the reply is sent. What
-// comes after it may come from somebody who has read it.
-func (s *Server) cell(r request) (aborted []request) {
+// cell runs one execute_request and reports whether the cells behind it are to be aborted, and when its reply was sent.
+func (s *Server) cell(r request) (replied time.Time, stop bool) {
 	var c executeContent
 	if err := json.Unmarshal(r.m.Content, &c); err != nil {
 		s.reply(s.shell, r.id, r.m, map[string]any{"status": "error", "ename": "ProtocolError", "evalue": err.Error(), "traceback": []string{err.Error()}, "execution_count": s.count})
-		return nil
+		return replied, false
 	}
 	store := !c.Silent && (c.StoreHistory == nil || *c.StoreHistory)
 	if store {
@@ -148,7 +154,7 @@ func (s *Server) cell(r request) (aborted []request) {
 		content["payload"] = run.payloads()
 		s.out.flush()
 		s.reply(s.shell, r.id, r.m, content)
-		return nil
+		return replied, false
 	}
 	s.out.flush()
 	e := errorContent(*rep)
@@ -159,11 +165,9 @@ func (s *Server) cell(r request) (aborted []request) {
 		content[k] = v
 	}
 	content["status"] = "error"
-	if c.StopOnError == nil || *c.StopOnError {
-		aborted = s.queue.drain()
-	}
+	replied = time.Now()
 	s.reply(s.shell, r.id, r.m, content)
-	return aborted
+	return replied, c.StopOnError == nil || *c.StopOnError
 }
 
 // cellRun is what the outputs of a cell need to know about it.
