@@ -197,9 +197,6 @@ func (c *Cluster) Train(ctx context.Context, base, pairs, dir string, opts *ense
 	if o.Members <= 0 {
 		o.Members = 5
 	}
-	if o.Reward == nil {
-		o.Reward = &reward.Options{}
-	}
 	if err := absolute(&base, &pairs, &dir); err != nil {
 		return nil, fmt.Errorf("cluster: train: %w", err)
 	}
@@ -209,9 +206,7 @@ func (c *Cluster) Train(ctx context.Context, base, pairs, dir string, opts *ense
 	specs := make([]trainSpec, o.Members)
 	var folders []string
 	for i := range specs {
-		r := *o.Reward
-		r.Seed += uint64(i)
-		specs[i] = trainSpec{Base: base, Pairs: pairs, Dir: filepath.Join(dir, fmt.Sprintf("member-%d", i)), Reward: r, Bagging: o.Bagging, Posterior: posterior}
+		specs[i] = trainSpec{Base: base, Pairs: pairs, Dir: filepath.Join(dir, fmt.Sprintf("member-%d", i)), Reward: *o.Reward.Member(i), Bagging: o.Bagging, Posterior: posterior}
 		folders = append(folders, specs[i].Dir)
 	}
 	err := c.q.run(ctx, work{task: "train members", kind: "train", key: specs[0].key() + dir, total: o.Members,

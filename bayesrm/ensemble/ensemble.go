@@ -172,8 +172,7 @@ func Average(all [][]bayesrm.Belief) []bayesrm.Belief {
 type Options struct {
 	// Members is M. Default 5.
 	Members int
-	// Reward is how each member is trained; its Seed is that of the first, the next have the next seeds, and each has its number behind
-	// the name of the Checkpoint.
+	// Reward is how the first member is trained; the next are trained as its Member says.
 	Reward *reward.Options
 	// Bagging trains each member on its own bootstrap sample of the pairs (Gleave and Irving, arXiv 2203.07472).
 	Bagging bool
@@ -214,14 +213,7 @@ func (o *Options) resolve() (Options, []*reward.Options) {
 	}
 	ros := make([]*reward.Options, r.Members)
 	for i := range ros {
-		ros[i] = &reward.Options{}
-		if r.Reward != nil {
-			*ros[i] = *r.Reward
-		}
-		ros[i].Seed += uint64(i)
-		if ros[i].Checkpoint != "" {
-			ros[i].Checkpoint += fmt.Sprint("-", i)
-		}
+		ros[i] = r.Reward.Member(i)
 	}
 	return r, ros
 }

@@ -67,8 +67,8 @@ func loadDiff(ctx context.Context, raw, diff, prefix string) (*Model, map[string
 	}
 	sum, known := 0.0, map[string]bool{}
 	join := func(name string, base safetensors.Tensor) (t safetensors.Tensor, ok bool, err error) {
-		known[prefix+name] = true
-		if t, ok, err = after.Tensor(prefix + name); !ok || err != nil {
+		known[name] = true
+		if t, ok, err = after.Tensor(name); !ok || err != nil {
 			return t, ok, err
 		}
 		if slices.Equal(t.Shape, base.Shape) {
@@ -86,7 +86,7 @@ func loadDiff(ctx context.Context, raw, diff, prefix string) (*Model, map[string
 		if err != nil {
 			return t, false, err
 		}
-		return join(p.Name, base)
+		return join(prefix+p.Name, base)
 	}); err != nil {
 		return nil, nil, err
 	}
@@ -95,16 +95,13 @@ func loadDiff(ctx context.Context, raw, diff, prefix string) (*Model, map[string
 		switch {
 		case known[name]:
 		case strings.HasSuffix(name, rotaryTable): // older transformers stored it, and the sum has it
-			if _, _, err := join(strings.TrimPrefix(name, prefix), m.rotaryTable()); err != nil {
+			if _, _, err := join(name, m.rotaryTable()); err != nil {
 				return nil, nil, err
 			}
 		default:
-			t, _, err := after.Tensor(name)
+			t, _, err := join(name, safetensors.Tensor{})
 			if err != nil {
 				return nil, nil, err
-			}
-			for _, v := range t.Data {
-				sum += float64(v)
 			}
 			rest[name] = t
 		}

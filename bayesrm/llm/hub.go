@@ -102,9 +102,7 @@ func cached(folder, file string) string {
 		if !exists(p) {
 			continue
 		}
-		ours, _ := filepath.Glob(filepath.Join(s, "model*.safetensors"))
-		torch, _ := filepath.Glob(filepath.Join(s, "pytorch_model*.bin"))
-		if file == "config.json" && len(ours)+len(torch) == 0 {
+		if weights, _ := weightFiles(s); file == "config.json" && len(weights) == 0 {
 			continue // only part of it was ever downloaded
 		}
 		return p
@@ -130,8 +128,8 @@ func download(ctx context.Context, id, cache, folder string, only []string) (str
 			if err != nil {
 				return "", err
 			}
-			weights, _ := path.Match("model*.safetensors", f)
-			pickled, _ := path.Match("pytorch_model*.bin", f)
+			weights, _ := path.Match(safeFiles, f)
+			pickled, _ := path.Match(torchFiles, f)
 			safe = safe || weights
 			switch {
 			case f == "config.json":

@@ -22,17 +22,32 @@ type shard interface {
 // weights are all shards of a folder.
 type weights []shard
 
-// openWeights opens model*.safetensors of a folder or, where there are none, PyTorch's own pytorch_model*.bin, which are read whole.
+// Names of the files of weights: safetensors, and PyTorch's own, which are used where there are no others.
+const (
+	safeFiles  = "model*.safetensors"
+	torchFiles = "pytorch_model*.bin"
+)
+
+// weightFiles lists the files of weights in a folder.
+func weightFiles(dir string) (files []string, torch bool) {
+	files, _ = filepath.Glob(filepath.Join(dir, safeFiles)) // a wrong pattern is the only error
+	if len(files) > 0 {
+		return files, false
+	}
+	files, _ = filepath.Glob(filepath.Join(dir, torchFiles))
+	return files, true
+}
+
+// openWeights opens the weights of a folder; PyTorch's own files are read whole.
 func openWeights(dir string) (w weights, err error) {
 	defer func() {
 		if err != nil {
 			w.close()
 		}
 	}()
-	files, _ := filepath.Glob(filepath.Join(dir, "model*.safetensors")) // a wrong pattern is the only error
+	files, torch := weightFiles(dir)
 	open := func(path string) (shard, error) { return safetensors.Open(path) }
-	if len(files) == 0 {
-		files, _ = filepath.Glob(filepath.Join(dir, "pytorch_model*.bin"))
+	if torch {
 		open = func(path string) (shard, error) { return readPickle(path) }
 	}
 	if len(files) == 0 {

@@ -66,6 +66,20 @@ type Options struct {
 	Every      int    `json:"-"`
 }
 
+// Member returns the options of member i of an ensemble whose first has these: the i-th next seed, and the number behind the name of the
+// Checkpoint.
+func (o *Options) Member(i int) *Options {
+	m := Options{}
+	if o != nil {
+		m = *o
+	}
+	m.Seed += uint64(i)
+	if m.Checkpoint != "" {
+		m.Checkpoint += fmt.Sprint("-", i)
+	}
+	return &m
+}
+
 func (o *Options) check() error {
 	if o == nil {
 		return nil

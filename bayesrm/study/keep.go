@@ -156,7 +156,9 @@ func (w *workshop) posterior(ctx context.Context, i int) (*laplace.Posterior, er
 	if w.o.Laplace != nil {
 		o = *w.o.Laplace
 	}
-	o.Checkpoint = w.path(i, "fit")
+	if w.dir != "" {
+		o.Checkpoint = w.path(i, "fit")
+	}
 	l, err := laplace.Fit(ctx, m, w.d.Pairs, &o)
 	if err != nil {
 		return nil, err
@@ -182,10 +184,11 @@ func (w *workshop) model(ctx context.Context, i int) (*reward.Model, error) {
 			return m, err
 		}
 	}
-	o := *w.o.Reward
-	o.Seed += uint64(i)
-	o.Checkpoint, o.Every = w.path(i, "training"), trainedEvery
-	m, err := reward.Train(ctx, w.d.Base, w.d.Pairs, &o)
+	o := w.o.Reward.Member(i)
+	if w.dir != "" {
+		o.Checkpoint, o.Every = w.path(i, "training"), trainedEvery
+	}
+	m, err := reward.Train(ctx, w.d.Base, w.d.Pairs, o)
 	if err != nil {
 		return nil, err
 	}

@@ -214,18 +214,18 @@ func (b *builder) types(im *exports.Importer, fset *token.FileSet, f *ast.File, 
 	pkg := types.NewPackage("main", "main")
 	// only the live objects that the cell names: its cost does not grow with the session's age
 	ast.Inspect(f, func(n ast.Node) bool {
-		if id, ok := n.(*ast.Ident); ok && !b.own[id.Name] && !b.imported[id.Name] {
-			if o := b.in.Live(id.Name); o != nil && pkg.Scope().Lookup(id.Name) == nil {
+		switch n := n.(type) {
+		case *ast.Ident:
+			if b.own[n.Name] || b.imported[n.Name] {
+				break
+			}
+			if o := b.in.Live(n.Name); o != nil && pkg.Scope().Lookup(n.Name) == nil {
 				pkg.Scope().Insert(o)
 			}
-		}
-		return true
-	})
-	ast.Inspect(f, func(n ast.Node) bool {
-		// The checker follows type B A by name through the package, and fails on an A that it has not seen declared: not on (A).
-		if s, ok := n.(*ast.TypeSpec); ok {
-			if id, ok := s.Type.(*ast.Ident); ok && !b.own[id.Name] {
-				s.Type = &ast.ParenExpr{Lparen: id.Pos(), X: id, Rparen: id.End()}
+		case *ast.TypeSpec:
+			// The checker follows type B A by name through the package, and fails on an A that it has not seen declared: not on (A).
+			if id, ok := n.Type.(*ast.Ident); ok && !b.own[id.Name] {
+				n.Type = &ast.ParenExpr{Lparen: id.Pos(), X: id, Rparen: id.End()}
 			}
 		}
 		return true
