@@ -11,6 +11,7 @@ import (
 
 	"gobayes/bayesrm"
 	"gobayes/bayesrm/ensemble"
+	"gobayes/bayesrm/internal/sealed"
 	"gobayes/bayesrm/laplace"
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/prefs"
@@ -148,6 +149,9 @@ func (c *Cluster) Draw(ctx context.Context, policy string, prompts []string, dir
 	}
 	err = c.q.run(ctx, work{task: "draw shards", kind: "draw", key: dir + "\n" + s.Key, total: s.Len(), done: s.Has,
 		spec: func(i int) any { return drawSpec{policy, dir, i, o} }})
+	if err == nil {
+		err = sealed.Sweep(dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cluster: draw: %w", err)
 	}

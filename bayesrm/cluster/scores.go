@@ -94,6 +94,9 @@ func (c *Cluster) Score(ctx context.Context, shards *sample.Shards, models []str
 	}
 	err := c.q.run(ctx, work{task: "score shards", kind: "score", key: dir + "\n" + s.key, total: shards.Len(), done: s.has,
 		spec: func(i int) any { return scoreSpec{from, dir, s.key, models, i} }})
+	if err == nil {
+		err = sealed.Sweep(dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cluster: score: %w", err)
 	}

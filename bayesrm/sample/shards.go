@@ -83,6 +83,9 @@ func Draw(ctx context.Context, policy Policy, prompts []string, dir string, opts
 		}
 		progress.Report(ctx, progress.Event{Task: "draw shards", Done: i + 1, Total: s.Len()})
 	}
+	if err := sealed.Sweep(dir); err != nil {
+		return nil, fmt.Errorf("sample: draw: %w", err)
+	}
 	return s, nil
 }
 

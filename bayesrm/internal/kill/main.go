@@ -284,7 +284,7 @@ func (t *task) ppo(ctx context.Context) (any, error) {
 	return []string{r.Policy.Fingerprint(), fmt.Sprint(r.Stats)}, nil
 }
 
-// draw hashes the shards in the order of their names, without what a killed write has left under a temporary one.
+// draw hashes all files of the shards' folder in the order of their names.
 func (t *task) draw(ctx context.Context) (any, error) {
 	m, err := t.policy(ctx)
 	if err != nil {
@@ -294,7 +294,7 @@ func (t *task) draw(ctx context.Context) (any, error) {
 	if _, err := sample.Draw(ctx, m, prompts(40), dir, &sample.ShardOptions{Options: sample.Options{Answers: 64, MaxTokens: 48, Seed: 5}, Prompts: 2}); err != nil {
 		return nil, err
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "[^.]*"))
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"gobayes/bayesrm/safetensors"
@@ -24,6 +25,18 @@ func WriteParquet[T any](path, name string, rows []T) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return safetensors.WriteFile(path, b.Bytes())
+}
+
+// Sweep removes what killed writes to the Parquet files of a folder have left, once all files are there: a write that still goes on, of
+// one that is there already, fails.
+func Sweep(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, ".*.parquet-*")) // safetensors.WriteWith's temporary names
+	for _, f := range left {
+		if e := os.Remove(f); e != nil && !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
 }
 
 // HasParquet says whether a file is there. It is an error if it is broken, or if it is named otherwise: it is then of other work.

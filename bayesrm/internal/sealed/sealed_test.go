@@ -67,6 +67,21 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// TestSweep: what a killed write leaves goes, the files stay.
+func TestSweep(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "part-00000.parquet")
+	if err := errors.Join(WriteParquet(path, "a", []record{{Name: "x"}}), os.WriteFile(filepath.Join(dir, ".part-00001.parquet-123"), []byte("half"), 0o600), Sweep(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("%d files, %v", len(left), err)
+	}
+	if ok, err := HasParquet(path, "a"); !ok || err != nil {
+		t.Errorf("%v, %v", ok, err)
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	for _, form := range forms {
 		path := filepath.Join(f.TempDir(), "record")
