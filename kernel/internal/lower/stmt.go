@@ -77,12 +77,13 @@ func (e *fnEnv) stmt(w *writer, s ast.Stmt, label string) {
 	case *ast.TypeSwitchStmt:
 		e.typeSwitch(w, s, label)
 	case *ast.SelectStmt:
+		if label == "" {
+			label = l.fresh("select") // a break without a label would leave the loop around
+		}
 		e.push(&target{label: label, kind: "select"})
 		defer e.pop()
 		defer e.holdComms(w, s)()
-		if label != "" {
-			w.f("%s:", e.lbl(label))
-		}
+		w.f("%s:", e.lbl(label))
 		w.f("select {")
 		for _, c := range s.Body.List {
 			cc := c.(*ast.CommClause)
@@ -126,7 +127,9 @@ func (e *fnEnv) stmt(w *writer, s ast.Stmt, label string) {
 				w.f("case %s:", strings.TrimSpace(sw.String()))
 				w.WriteString(pre.String())
 			}
+			w.f("{") // of a break or continue that stands last in a clause itself, the interpreter makes the end of the select
 			e.stmts(w, cc.Body)
+			w.f("}")
 		}
 		w.f("}")
 	case *ast.ForStmt:
@@ -279,10 +282,10 @@ func (e *fnEnv) branch(w *writer, s *ast.BranchStmt) {
 				e.rfExit(w, crossed, t, isCont)
 				return
 			}
-			if label == "" {
+			if label == "" && t.kind != "select" {
 				w.f("%s", s.Tok)
 			} else {
-				w.f("%s %s", s.Tok, e.lbl(label))
+				w.f("%s %s", s.Tok, e.lbl(t.label))
 			}
 			return
 		}
