@@ -127,9 +127,10 @@ func (e *fnEnv) stmt(w *writer, s ast.Stmt, label string) {
 				w.f("case %s:", strings.TrimSpace(sw.String()))
 				w.WriteString(pre.String())
 			}
-			w.f("{") // of a break or continue that stands last in a clause itself, the interpreter makes the end of the select
-			e.stmts(w, cc.Body)
-			w.f("}")
+			body := &writer{}
+			if e.stmts(body, cc.Body); body.Len() > 0 {
+				w.f("{\n%s}", body) // of a break or continue that stands last in a clause itself, the interpreter makes the end of the select
+			}
 		}
 		w.f("}")
 	case *ast.ForStmt:
@@ -298,10 +299,11 @@ func (e *fnEnv) branch(w *writer, s *ast.BranchStmt) {
 	panic(e.l.errf(s.Pos(), "branch target"))
 }
 
-// holdComms evaluates the channels and the values to send of a select in the order of the source, if any of them acts; the
-// interpreter has an order of its own. The result forgets them.
+// holdComms evaluates the channels and the values to send of a select in the order of the source, if any of them acts or its
+// type is more than the interpreter can tell; the interpreter has an order of its own. The result forgets them.
 func (e *fnEnv) holdComms(w *writer, s *ast.SelectStmt) func() {
 	var xs []ast.Expr
+	hold := false
 	receive := func(x ast.Expr) {
 		if u, ok := ast.Unparen(x).(*ast.UnaryExpr); ok {
 			xs = append(xs, u.X)
@@ -315,13 +317,14 @@ func (e *fnEnv) holdComms(w *writer, s *ast.SelectStmt) func() {
 			receive(c.X)
 		case *ast.AssignStmt:
 			receive(c.Rhs[0])
+			_, named := xs[len(xs)-1].(*ast.Ident)
+			hold = hold || !named
 		}
 	}
-	acts := false
 	for _, x := range xs {
-		acts = acts || e.acts(x)
+		hold = hold || e.acts(x)
 	}
-	if !acts {
+	if !hold {
 		return func() {}
 	}
 	if e.held == nil {
