@@ -173,14 +173,7 @@ func (e *fnEnv) assign(w *writer, s *ast.AssignStmt) {
 	}
 	if len(s.Lhs) == 1 {
 		if isBlank(s.Lhs[0]) {
-			if e.info.Types[s.Rhs[0]].IsNil() {
-				return
-			}
-			if p, ok := ast.Unparen(s.Rhs[0]).(*ast.StarExpr); ok { // the interpreter does not look at what it throws away
-				w.f("if %s == nil { %s.NilPanic() }", e.expr(p.X), l.imp(rtPath))
-				return
-			}
-			w.f("_ = %s", e.expr(s.Rhs[0]))
+			e.discard(w, s.Rhs[0])
 			return
 		}
 		w.f("%s = %s", e.expr(s.Lhs[0]), e.exprTo(s.Rhs[0], e.typeOf(s.Lhs[0])))
@@ -214,6 +207,18 @@ func (e *fnEnv) assign(w *writer, s *ast.AssignStmt) {
 	e.parallel(w, lhs, rhs, ts, s.Rhs)
 }
 
+// discard evaluates x for what it does.
+func (e *fnEnv) discard(w *writer, x ast.Expr) {
+	if e.info.Types[x].IsNil() {
+		return
+	}
+	if p, ok := ast.Unparen(x).(*ast.StarExpr); ok { // the interpreter does not look at what it throws away
+		w.f("if %s == nil { %s.NilPanic() }", e.expr(p.X), e.l.imp(rtPath))
+		return
+	}
+	w.f("_ = %s", e.expr(x))
+}
+
 func (e *fnEnv) varName(o types.Object) string {
 	if v, ok := o.(*types.Var); ok && v.Pkg() != nil && v.Parent() == v.Pkg().Scope() {
 		return e.l.gname(o)
@@ -243,12 +248,12 @@ func (e *fnEnv) lhsOperand(w *writer, x ast.Expr) string {
 		if tv := e.info.Types[x.Index]; tv.Value != nil {
 			i = e.expr(x.Index)
 			if m, ok := bt.(*types.Map); ok {
-				i = e.exprTo(x.Index, m.Key())
+				i = e.key(x.Index, m)
 			}
 		} else {
 			i = e.l.fresh("i")
 			if m, ok := bt.(*types.Map); ok {
-				w.f("var %s %s = %s", i, e.l.typ(m.Key()), e.exprTo(x.Index, m.Key()))
+				w.f("var %s %s = %s", i, e.l.typ(m.Key()), e.key(x.Index, m))
 			} else {
 				w.f("%s := %s", i, e.expr(x.Index))
 			}
@@ -303,9 +308,7 @@ func (e *fnEnv) parallel(w *writer, lhs, rhs []string, ts []types.Type, rx []ast
 	} else {
 		for i := range rhs {
 			if tmps[i] == "_" {
-				if !e.info.Types[rx[i]].IsNil() {
-					w.f("_ = %s", rhs[i])
-				}
+				e.discard(w, rx[i])
 				continue
 			}
 			w.f("var %s %s = %s", tmps[i], e.l.typ(ts[i]), rhs[i])

@@ -96,7 +96,10 @@ func (e *fnEnv) builtin(x *ast.CallExpr, fun ast.Expr) string {
 		b := e.expr(x.Args[1])
 		return "copy(" + e.expr(x.Args[0]) + ", " + b + ")"
 	case "recover":
-		return l.imp(rtPath) + ".Recover(recover())"
+		if e.panicOf == "" { // in a cell, outside of functions
+			return "interface{}(nil)"
+		}
+		return l.imp(rtPath) + ".Recovered(" + e.panicOf + ")"
 	case "panic":
 		return "panic(" + e.exprTo(x.Args[0], types.NewInterfaceType(nil, nil)) + ")"
 	case "print", "println":
@@ -115,7 +118,7 @@ func (e *fnEnv) builtin(x *ast.CallExpr, fun ast.Expr) string {
 		return "complex(" + l.typ(ft) + "(" + e.exprTo(x.Args[0], ft) + "), " + l.typ(ft) + "(" + e.exprTo(x.Args[1], ft) + "))"
 	case "delete":
 		m := under(e.typeOf(x.Args[0])).(*types.Map)
-		return "delete(" + e.expr(x.Args[0]) + ", " + e.exprTo(x.Args[1], m.Key()) + ")"
+		return "delete(" + e.expr(x.Args[0]) + ", " + e.key(x.Args[1], m) + ")"
 	case "len", "cap":
 		if p, ok := under(e.typeOf(x.Args[0])).(*types.Pointer); ok { // to an array, which need not be there
 			ts := l.typ(e.typeOf(x.Args[0]))

@@ -64,7 +64,9 @@ func (e *fnEnv) call(x *ast.CallExpr) string {
 			if res != "" {
 				ret = "return "
 			}
-			return "func()" + res + " {\n" + strings.Join(ts, ", ") + " := " + e.expr(x.Args[0]) + "\n" + ret + e.callee(x, e.convTuple(ts, tp, sig)) + "\n}()"
+			first, held := e.holdFunc(x.Fun)
+			defer delete(e.held, held)
+			return "func()" + res + " {\n" + first + strings.Join(ts, ", ") + " := " + e.expr(x.Args[0]) + "\n" + ret + e.callee(x, e.convTuple(ts, tp, sig)) + "\n}()"
 		}
 	}
 	if s, ok := e.stdCall(x, sig); ok {
@@ -77,6 +79,31 @@ func (e *fnEnv) call(x *ast.CallExpr) string {
 		}
 	}
 	return e.fun(x.Fun) + "(" + strings.Join(args, ", ") + ")"
+}
+
+// holdFunc is the statement that evaluates the function of a call, or a method's receiver, before the arguments, if it acts; x is what it
+// evaluates, held from now on.
+func (e *fnEnv) holdFunc(f ast.Expr) (first string, x ast.Expr) {
+	x = f
+	if sel, ok := ast.Unparen(f).(*ast.SelectorExpr); ok {
+		if _, _, method := e.methodSel(sel); method {
+			x = sel.X
+		}
+	}
+	if e.acts(x) {
+		t := e.l.fresh("t")
+		first = t + " := " + e.expr(x) + "\n"
+		e.hold(x, t)
+	}
+	return first, x
+}
+
+// hold makes t stand for x from now on.
+func (e *fnEnv) hold(x ast.Expr, t string) {
+	if e.held == nil {
+		e.held = map[ast.Expr]string{}
+	}
+	e.held[x] = t
 }
 
 func (e *fnEnv) exprConv(a ast.Expr, t types.Type) string {
@@ -238,20 +265,6 @@ func (e *fnEnv) direct(f ast.Expr) bool {
 		return ok
 	}
 	return false
-}
-
-func hasDefer(b *ast.BlockStmt) bool {
-	r := false
-	ast.Inspect(b, func(n ast.Node) bool {
-		switch n.(type) {
-		case *ast.FuncLit:
-			return false
-		case *ast.DeferStmt:
-			r = true
-		}
-		return !r
-	})
-	return r
 }
 
 // stdCall lowers calls whose compiled body needs the interpreted types' names.

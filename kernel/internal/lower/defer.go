@@ -117,38 +117,49 @@ func (e *fnEnv) hoistCall(w *writer, c *ast.CallExpr) (string, []string) {
 	return fn, addRecv(args)
 }
 
+// deferStmt hands a call to the run time, which makes it when the function ends.
 func (e *fnEnv) deferStmt(w *writer, c *ast.CallExpr) {
-	ftv := e.info.Types[c.Fun]
-	if ftv.IsBuiltin() {
-		if id, ok := ast.Unparen(c.Fun).(*ast.Ident); ok {
-			switch id.Name {
-			case "recover":
-				w.f("defer func() { recover() }()")
-				return
-			case "panic":
-				t := e.l.fresh("t")
-				w.f("var %s interface{} = %s\ndefer func() { panic(%s) }()", t, e.expr(c.Args[0]), t)
-				return
-			case "close":
-				t := e.l.fresh("t")
-				w.f("%s := %s\ndefer func() { close(%s) }()", t, e.expr(c.Args[0]), t)
-				return
-			}
-		}
-		if fn, args := e.heldBuiltin(w, c); fn != "" {
-			w.f("defer %s(%s)", fn, strings.Join(args, ", "))
-			return
-		}
-		w.f("defer func() { %s }()", e.call(c))
+	if e.defers == "" {
+		fn, args := e.hoistCall(w, c)
+		w.f("defer %s(%s)", fn, strings.Join(args, ", "))
 		return
 	}
-	if _, ok := ast.Unparen(c.Fun).(*ast.FuncLit); ok && len(c.Args) == 0 {
-		w.f("defer %s()", e.fun(c.Fun))
-		return
+	call := ""
+	lit, ok := ast.Unparen(c.Fun).(*ast.FuncLit)
+	if ok && len(c.Args) == 0 && e.typeOf(lit).(*types.Signature).Results().Len() == 0 {
+		call = e.expr(lit)
+	} else {
+		fn, args := e.hoistCall(w, c)
+		call = "func() { " + fn + "(" + strings.Join(args, ", ") + ") }"
 	}
-	fn, args := e.hoistCall(w, c)
-	// keep direct defer so recover() inside fn works
-	w.f("defer %s(%s)", fn, strings.Join(args, ", "))
+	h := e.helper("h_defer", "func h_defer(f func()) func() { return f }") // a literal handed over as it is shares its frame with those of other rounds
+	w.f("%s.Defer(%s, %t, %s(%s))", e.l.imp(rtPath), e.defers, e.recovers(c.Fun), h, call)
+}
+
+// recovers reports whether the function that f names or spells calls recover itself; of a value, that it may.
+func (e *fnEnv) recovers(f ast.Expr) bool {
+	info, body := e.info, (*ast.BlockStmt)(nil)
+	switch o := calleeObj(e.info, f).(type) {
+	case nil:
+		lit, ok := ast.Unparen(f).(*ast.FuncLit)
+		if !ok {
+			return true
+		}
+		body = lit.Body
+	case *types.Func:
+		sig := o.Type().(*types.Signature)
+		if sig.Recv() != nil && isIface(sig.Recv().Type()) {
+			return true
+		}
+		if !e.l.isUser(o.Pkg()) {
+			return false
+		}
+		info, body = e.l.pkg(o.Pkg()).Info, e.l.decl(o.Origin()).Body
+	default: // a variable, or a builtin
+		return true
+	}
+	_, recovers := calls(body, info)
+	return recovers
 }
 
 // checkNil panics where a method of a nil interface is looked up.
@@ -158,8 +169,8 @@ func (e *fnEnv) checkNil(w *writer, recv string, t types.Type) {
 	}
 }
 
-// heldBuiltin makes a function of copy, delete, print and println, to be called later with the arguments as they are now; ""
-// for other builtins.
+// heldBuiltin makes a function of a builtin that is a statement, to be called later with the arguments as they are now; "" for the
+// others.
 func (e *fnEnv) heldBuiltin(w *writer, c *ast.CallExpr) (fn string, args []string) {
 	l := e.l
 	id, ok := ast.Unparen(c.Fun).(*ast.Ident)
@@ -177,7 +188,9 @@ func (e *fnEnv) heldBuiltin(w *writer, c *ast.CallExpr) (fn string, args []strin
 	}
 	name := id.Name
 	switch name {
-	case "copy":
+	case "copy", "close":
+	case "panic":
+		ts[0] = types.NewInterfaceType(nil, nil)
 	case "delete":
 		ts[1] = under(ts[0]).(*types.Map).Key()
 	case "print", "println":

@@ -31,23 +31,23 @@ type rfCode struct {
 
 // fnEnv is the function that is being lowered.
 type fnEnv struct {
-	l        *Lowerer
-	sb       subst
-	instKey  string
-	info     *types.Info
-	pkg      *types.Package
-	sig      *types.Signature
-	names    map[types.Object]string
-	resVars  []string // named results
-	targets  []*target
-	rf       []*rfCtx // enclosing rangefuncs in this function
-	retVars  []string
-	decl     ast.Node
-	labels   map[string]string
-	resLocal bool
-	calling  bool
-	prologue string
-	held     map[ast.Expr]string // expressions that were evaluated ahead, and where their values are
+	l       *Lowerer
+	sb      subst
+	instKey string
+	info    *types.Info
+	pkg     *types.Package
+	sig     *types.Signature
+	names   map[types.Object]string
+	resVars []string // the variables of the results; none for results without names in a function that defers nothing
+	defers  string   // the variable of the deferred calls; "" in a function that defers nothing
+	panicOf string   // the variable of the panic that recover takes
+	targets []*target
+	rf      []*rfCtx // enclosing rangefuncs in this function
+	retVars []string
+	decl    ast.Node
+	labels  map[string]string
+	calling bool
+	held    map[ast.Expr]string // expressions that were evaluated ahead, and where their values are
 }
 
 // declares reports whether o is declared inside the function.
@@ -89,7 +89,6 @@ func (l *Lowerer) emitFn(f *fnInst) {
 	}
 	w := &writer{}
 	hdr := "func "
-	e.resLocal = !hasDefer(f.decl.Body)
 	ps := e.funcSig(sig)
 	if sig.Recv() != nil {
 		r := e.local(sig.Recv()) + " " + l.typ(e.sb.apply(sig.Recv().Type()))
@@ -100,8 +99,7 @@ func (l *Lowerer) emitFn(f *fnInst) {
 	}
 	hdr += f.name + ps
 	w.f("%s {", hdr)
-	w.WriteString(e.prologue)
-	e.stmts(w, f.decl.Body.List)
+	e.body(w, sig, f.decl.Body)
 	w.f("}")
 	l.funcs.WriteString(w.String())
 }
@@ -126,31 +124,87 @@ func (e *fnEnv) funcSig(sig *types.Signature) string {
 		b.WriteString(n + " " + e.l.typ(t))
 	}
 	b.WriteString(")")
-	e.resVars = nil
 	if r := sig.Results(); r.Len() > 0 {
 		b.WriteString(" (")
 		for i := 0; i < r.Len(); i++ {
 			if i > 0 {
 				b.WriteString(", ")
 			}
-			v := r.At(i)
-			ts := e.l.typ(e.sb.apply(v.Type()))
-			if v.Name() != "" {
-				n := e.local(v)
-				e.resVars = append(e.resVars, n)
-				if e.resLocal {
-					e.prologue += "var " + n + " " + ts + "\n_ = " + n + "\n"
-				} else {
-					b.WriteString(n + " ")
-					z := e.l.fresh("z")
-					e.prologue += "var " + z + " " + ts + "\n" + n + " = " + z + "\n"
-				}
-			}
-			b.WriteString(ts)
+			b.WriteString(e.l.typ(e.sb.apply(r.At(i).Type())))
 		}
 		b.WriteString(")")
 	}
 	return b.String()
+}
+
+// body lowers the body of a function: its results are variables, and what it defers is kept by the run time.
+func (e *fnEnv) body(w *writer, sig *types.Signature, b *ast.BlockStmt) {
+	rt := e.l.imp(rtPath)
+	defers, recovers := calls(b, e.info)
+	deferring := defers > 0 && !(defers == 1 && e.plain(sig, b))
+	for i := range sig.Results().Len() {
+		if v := sig.Results().At(i); v.Name() != "" || deferring {
+			n := e.local(v)
+			e.resVars = append(e.resVars, n)
+			w.f("var %s %s\n_ = %s", n, e.l.typ(e.sb.apply(v.Type())), n)
+		}
+	}
+	if recovers {
+		e.panicOf = e.l.fresh("panicking")
+		w.f("%s := %s.PanicOf()", e.panicOf, rt)
+	}
+	if !deferring {
+		e.stmts(w, b.List)
+		return
+	}
+	e.deferring(w, b.List[0].Pos(), func() { e.stmts(w, b.List) })
+	if len(e.resVars) > 0 {
+		w.f("return %s", strings.Join(e.resVars, ", "))
+	}
+}
+
+// deferring lowers a body with what it defers; both stand at pos, by which the frame of the body is known as a part of its function's.
+func (e *fnEnv) deferring(w *writer, pos token.Pos, body func()) {
+	rt := e.l.imp(rtPath)
+	e.defers = e.l.fresh("defers")
+	e.line(w, pos)
+	w.f("%s.Deferring(func(%s *%s.Defers) {", rt, e.defers, rt)
+	e.line(w, pos)
+	body()
+	w.f("})")
+}
+
+// plain reports whether the one deferred call of a body is such that the interpreter's own defer, which is faster, does it right:
+// made once, of a function that neither recovers nor reaches the results.
+func (e *fnEnv) plain(sig *types.Signature, b *ast.BlockStmt) bool {
+	if r := sig.Results(); r.Len() > 0 && r.At(0).Name() != "" {
+		return false
+	}
+	for _, s := range b.List {
+		if d, ok := s.(*ast.DeferStmt); ok {
+			return !e.recovers(d.Call.Fun)
+		}
+	}
+	return false
+}
+
+// calls counts the calls that a function with this body defers, and reports whether it calls recover.
+func calls(b *ast.BlockStmt, info *types.Info) (defers int, recovers bool) {
+	ast.Inspect(b, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncLit:
+			return false
+		case *ast.DeferStmt:
+			defers++
+		case *ast.CallExpr:
+			if id, ok := ast.Unparen(n.Fun).(*ast.Ident); ok {
+				_, builtin := info.Uses[id].(*types.Builtin)
+				recovers = recovers || builtin && id.Name == "recover"
+			}
+		}
+		return true
+	})
+	return defers, recovers
 }
 
 // local returns the unique name of a local variable.

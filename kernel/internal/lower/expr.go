@@ -52,7 +52,7 @@ func (e *fnEnv) expr(x ast.Expr) string {
 		}
 		bt := e.typeOf(x.X)
 		if m, ok := under(bt).(*types.Map); ok {
-			return e.postfix(x.X) + "[" + e.exprTo(x.Index, m.Key()) + "]"
+			return e.postfix(x.X) + "[" + e.key(x.Index, m) + "]"
 		}
 		if _, ok := under(bt).(*types.Pointer); ok {
 			return "(*" + e.expr(x.X) + ")[" + e.expr(x.Index) + "]"
@@ -114,6 +114,14 @@ func (e *fnEnv) expr(x ast.Expr) string {
 	panic(l.errf(x.Pos(), "expr %T", x))
 }
 
+// key lowers x as a key of a map: a nil has the key's type, which the interpreter does not give it.
+func (e *fnEnv) key(x ast.Expr, m *types.Map) string {
+	if e.info.Types[x].IsNil() && !isIface(m.Key()) {
+		return "(" + e.l.typ(m.Key()) + ")(nil)"
+	}
+	return e.exprTo(x, m.Key())
+}
+
 func instIdent(x ast.Expr) *ast.Ident {
 	switch x := ast.Unparen(x).(type) {
 	case *ast.Ident:
@@ -173,7 +181,7 @@ func (e *fnEnv) binary(x *ast.BinaryExpr) string {
 			}
 			return r
 		default:
-			a, b = e.sameDirection(e.expr(x.X), tx, e.expr(x.Y), ty)
+			a, b = e.alike(e.expr(x.X), tx, e.expr(x.Y), ty)
 		}
 		r := "(" + a + " " + op + " " + b + ")"
 		if nt, ok := types.Unalias(e.typeOf(x)).(*types.Named); ok {
@@ -194,8 +202,18 @@ func (e *fnEnv) binary(x *ast.BinaryExpr) string {
 	return r
 }
 
-// sameDirection converts one of two channels that are compared to the other's direction, which the interpreter wants.
-func (e *fnEnv) sameDirection(a string, ta types.Type, b string, tb types.Type) (string, string) {
+// alike converts one of two values that are compared to the other's type where the interpreter wants that: of channels the direction,
+// of arrays and structs the name.
+func (e *fnEnv) alike(a string, ta types.Type, b string, tb types.Type) (string, string) {
+	switch under(ta).(type) {
+	case *types.Array, *types.Struct:
+		if _, named := types.Unalias(ta).(*types.Named); named {
+			return a, e.l.typ(ta) + "(" + b + ")"
+		}
+		if _, named := types.Unalias(tb).(*types.Named); named {
+			return e.l.typ(tb) + "(" + a + ")", b
+		}
+	}
 	ca, ok := under(ta).(*types.Chan)
 	cb, ok2 := under(tb).(*types.Chan)
 	switch {

@@ -87,9 +87,7 @@ func (e *fnEnv) funcLit(x *ast.FuncLit) string {
 	e.l.env = sub
 	defer func() { e.l.env = save }()
 	w := &writer{}
-	sub.resLocal = !hasDefer(x.Body)
 	hdr := sub.funcSig(sig)
-	w.WriteString(sub.prologue)
-	sub.stmts(w, x.Body.List)
+	sub.body(w, sig, x.Body)
 	return "func" + hdr + " {\n" + w.String() + "}"
 }

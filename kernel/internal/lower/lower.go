@@ -216,6 +216,16 @@ func (l *Lowerer) run(c *check.Cell) string {
 	l.env = e
 	defer func() { l.env = save }()
 	w := &writer{}
+	if defers, _ := calls(c.Func.Body, c.Info); defers > 0 {
+		e.deferring(w, c.Steps[0].Pos, func() { e.steps(w, c) })
+	} else {
+		e.steps(w, c)
+	}
+	return w.String()
+}
+
+func (e *fnEnv) steps(w *writer, c *check.Cell) {
+	l := e.l
 	for _, s := range c.Steps {
 		w.f("%s.At(%d, %d)", l.imp(rtPath), l.cell, l.im.Fset.Position(s.Pos).Line)
 		e.line(w, s.Pos)
@@ -233,7 +243,6 @@ func (l *Lowerer) run(c *check.Cell) string {
 			w.f("%s.CheckErr(%s)", l.imp(rtPath), e.errName(s))
 		}
 	}
-	return w.String()
 }
 
 func (e *fnEnv) errName(s check.Step) string {

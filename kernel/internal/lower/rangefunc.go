@@ -127,7 +127,7 @@ func (e *fnEnv) rangeFunc(w *writer, s *ast.RangeStmt, sig *types.Signature, lab
 	w.f("%s = true", done)
 	if hasRet {
 		if top {
-			if e.sig == nil || e.sig.Results().Len() == 0 {
+			if e.defers != "" || e.sig == nil || e.sig.Results().Len() == 0 {
 				w.f("if %s == 1 { return }", st)
 			} else {
 				w.f("if %s == 1 { return %s }", st, strings.Join(e.retVars, ", "))

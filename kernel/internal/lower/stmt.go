@@ -199,14 +199,31 @@ func (e *fnEnv) ret(w *writer, s *ast.ReturnStmt) {
 		return
 	}
 	if len(s.Results) == 0 {
-		if e.resLocal && len(e.resVars) > 0 {
-			w.f("return %s", strings.Join(e.resVars, ", "))
-			return
-		}
-		w.f("return")
+		e.leave(w)
 		return
 	}
 	res := e.sig.Results()
+	if e.defers != "" { // into the variables, which the deferred calls may change
+		var ts []types.Type
+		var rs []string
+		for i := range res.Len() {
+			ts = append(ts, e.sb.apply(res.At(i).Type()))
+		}
+		if len(s.Results) == 1 && res.Len() > 1 {
+			rs = append(rs, e.expr(s.Results[0]))
+		} else {
+			for i, r := range s.Results {
+				rs = append(rs, e.exprTo(r, ts[i]))
+			}
+		}
+		if len(ts) == 1 {
+			w.f("%s = %s", e.resVars[0], rs[0])
+		} else {
+			e.parallel(w, e.resVars, rs, ts, s.Results)
+		}
+		e.leave(w)
+		return
+	}
 	if len(s.Results) == 1 && res.Len() > 1 {
 		tp := e.typeOf(s.Results[0]).(*types.Tuple)
 		var ts []string
@@ -238,6 +255,15 @@ func (e *fnEnv) ret(w *writer, s *ast.ReturnStmt) {
 		rs = ts
 	}
 	w.f("return %s", strings.Join(rs, ", "))
+}
+
+// leave returns with what the results' variables hold.
+func (e *fnEnv) leave(w *writer) {
+	if e.defers != "" || len(e.resVars) == 0 {
+		w.f("return")
+		return
+	}
+	w.f("return %s", strings.Join(e.resVars, ", "))
 }
 
 func (e *fnEnv) branch(w *writer, s *ast.BranchStmt) {
@@ -327,14 +353,11 @@ func (e *fnEnv) holdComms(w *writer, s *ast.SelectStmt) func() {
 	if !hold {
 		return func() {}
 	}
-	if e.held == nil {
-		e.held = map[ast.Expr]string{}
-	}
 	for _, x := range xs {
 		if tv := e.info.Types[x]; tv.Value == nil && !tv.IsNil() {
 			t := e.l.fresh("t")
 			w.f("%s := %s", t, e.expr(x))
-			e.held[x] = t
+			e.hold(x, t)
 		}
 	}
 	return func() {

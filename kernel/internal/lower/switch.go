@@ -108,7 +108,7 @@ func (e *fnEnv) caseCond(cc *ast.CaseClause, tag string, tt types.Type) string {
 		case isIface(tt) || isIface(xt):
 			cs = append(cs, l.imp(rtPath)+".Eq("+l.convert(tag, tt, any)+", "+e.exprTo(x, any)+")")
 		default:
-			a, b := e.sameDirection(tag, tt, e.exprTo(x, tt), xt)
+			a, b := e.alike(tag, tt, e.exprTo(x, tt), xt)
 			cs = append(cs, a+" == "+b)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"regexp"
 	"runtime"
 	"sort"
 	"strings"
@@ -222,11 +223,17 @@ func AssertErr(x any, want string, methods ...string) any {
 			return &conversion{fmt.Sprintf("interface conversion: %s is not %s: missing method %s", TName(x), want, m)}
 		}
 	}
-	return &conversion{fmt.Sprintf("interface conversion: interface {} is %s, not %s", TName(x), want)}
+	other := ""
+	if TName(x) == want {
+		other = " (types from different scopes)"
+	}
+	return &conversion{fmt.Sprintf("interface conversion: interface {} is %s, not %s%s", TName(x), want, other)}
 }
 
 // NilPanic panics like a nil dereference.
 func NilPanic() { panic(Error{"invalid memory address or nil pointer dereference"}) }
+
+var sliceToArray = regexp.MustCompile(`cannot convert slice with length (\d+) to (?:pointer to )?array with length (\d+)`)
 
 // Recover turns what the interpreter's reflect calls panic with into the run-time errors of Go.
 func Recover(v any) any {
@@ -238,7 +245,14 @@ func Recover(v any) any {
 		return Error{"invalid memory address or nil pointer dereference"}
 	case string:
 		if strings.HasPrefix(x, "reflect: ") || strings.HasPrefix(x, "reflect.") {
+			if m := sliceToArray.FindStringSubmatch(x); m != nil {
+				return Error{"cannot convert slice with length " + m[1] + " to array or pointer to array with length " + m[2]}
+			}
 			switch {
+			case strings.Contains(x, "MakeSlice: negative len"):
+				return Error{"makeslice: len out of range"}
+			case strings.Contains(x, "MakeSlice"):
+				return Error{"makeslice: cap out of range"}
 			case strings.Contains(x, "index out of range"):
 				return Error{"index out of range"}
 			case strings.Contains(x, "slice bounds out of range"), strings.Contains(x, "slice index out of bounds"):
