@@ -237,7 +237,7 @@ func (e *fnEnv) lhsOperand(w *writer, x ast.Expr) string {
 		switch bt.(type) {
 		case *types.Slice, *types.Map, *types.Pointer:
 			b = e.l.fresh("b")
-			w.f("%s := %s", b, e.expr(x.X))
+			w.f("%s := %s", b, e.core(x.X))
 			if _, ok := bt.(*types.Pointer); ok {
 				b = "(*" + b + ")"
 			}
@@ -261,7 +261,7 @@ func (e *fnEnv) lhsOperand(w *writer, x ast.Expr) string {
 		return b + "[" + i + "]"
 	case *ast.StarExpr:
 		p := e.l.fresh("p")
-		w.f("%s := %s", p, e.expr(x.X))
+		w.f("%s := %s", p, e.core(x.X))
 		return "*" + p
 	case *ast.SelectorExpr:
 		if id, ok := ast.Unparen(x.X).(*ast.Ident); ok {

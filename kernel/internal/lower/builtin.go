@@ -46,7 +46,7 @@ func (e *fnEnv) builtin(x *ast.CallExpr, fun ast.Expr) string {
 		h := "h_clear_" + mangle(ts+l.canon(t))
 		switch u := under(t).(type) {
 		case *types.Map:
-			return l.imp(rtPath) + ".ClearMap(" + e.expr(x.Args[0]) + ")"
+			return l.imp(rtPath) + ".ClearMap(" + e.core(x.Args[0]) + ")"
 		case *types.Slice:
 			e.helper(h, fmt.Sprintf("func %s(s %s) { var z %s; for i := 0; i < len(s); i++ { s[i] = z } }", h, ts, l.typ(u.Elem())))
 		}
@@ -62,27 +62,23 @@ func (e *fnEnv) builtin(x *ast.CallExpr, fun ast.Expr) string {
 		return "new(" + l.typ(e.typeOf(x.Args[0])) + ")"
 	case "make":
 		mt := e.typeOf(x.Args[0])
-		s, end := "make("+l.typ(mt), ""
-		if c, ok := under(mt).(*types.Chan); ok && c.Dir() != types.SendRecv {
-			s, end = "("+l.typ(mt)+")(make(chan "+l.typ(c.Elem()), ")"
+		if l.endless(mt) {
+			return l.made(e.make(x, under(mt)), mt)
 		}
-		for _, a := range x.Args[1:] {
-			s += ", " + e.exprTo(a, types.Typ[types.Int])
-		}
-		return s + ")" + end
+		return e.make(x, mt)
 	case "append":
 		t := e.typeOf(x)
 		et := under(t).(*types.Slice).Elem()
 		var a0 string
 		if e.info.Types[x.Args[0]].IsNil() {
-			a0 = l.typ(t) + "(nil)"
+			a0 = l.typ(under(t)) + "(nil)"
 		} else {
-			a0 = e.expr(x.Args[0])
+			a0 = e.core(x.Args[0])
 		}
 		args := []string{a0}
 		for _, a := range x.Args[1:] {
 			if x.Ellipsis != 0 {
-				s := e.expr(a)
+				s := e.core(a)
 				if b, ok := under(e.typeOf(a)).(*types.Basic); ok && b.Info()&types.IsString != 0 {
 					s = "[]byte(" + s + ")"
 				}
@@ -91,10 +87,13 @@ func (e *fnEnv) builtin(x *ast.CallExpr, fun ast.Expr) string {
 				args = append(args, e.exprTo(a, et))
 			}
 		}
-		return "append(" + strings.Join(args, ", ") + ")"
+		s := "append(" + strings.Join(args, ", ") + ")"
+		if l.endless(t) {
+			return l.made(s, t)
+		}
+		return s
 	case "copy":
-		b := e.expr(x.Args[1])
-		return "copy(" + e.expr(x.Args[0]) + ", " + b + ")"
+		return "copy(" + e.core(x.Args[0]) + ", " + e.core(x.Args[1]) + ")"
 	case "recover":
 		if e.panicOf == "" { // in a cell, outside of functions
 			return "interface{}(nil)"
@@ -118,7 +117,7 @@ func (e *fnEnv) builtin(x *ast.CallExpr, fun ast.Expr) string {
 		return "complex(" + l.typ(ft) + "(" + e.exprTo(x.Args[0], ft) + "), " + l.typ(ft) + "(" + e.exprTo(x.Args[1], ft) + "))"
 	case "delete":
 		m := under(e.typeOf(x.Args[0])).(*types.Map)
-		return "delete(" + e.expr(x.Args[0]) + ", " + e.key(x.Args[1], m) + ")"
+		return "delete(" + e.core(x.Args[0]) + ", " + e.key(x.Args[1], m) + ")"
 	case "len", "cap":
 		if p, ok := under(e.typeOf(x.Args[0])).(*types.Pointer); ok { // to an array, which need not be there
 			ts := l.typ(e.typeOf(x.Args[0]))
@@ -126,9 +125,21 @@ func (e *fnEnv) builtin(x *ast.CallExpr, fun ast.Expr) string {
 			e.helper(h, fmt.Sprintf("func %s(%s) int { return %d }", h, ts, under(p.Elem()).(*types.Array).Len()))
 			return h + "(" + e.expr(x.Args[0]) + ")"
 		}
-		return name + "(" + e.expr(x.Args[0]) + ")"
+		return name + "(" + e.core(x.Args[0]) + ")"
 	case "real", "imag", "close":
-		return name + "(" + e.expr(x.Args[0]) + ")"
+		return name + "(" + e.core(x.Args[0]) + ")"
 	}
 	panic(l.errf(x.Pos(), "builtin %s", name))
+}
+
+// make spells the call x of make for the type t.
+func (e *fnEnv) make(x *ast.CallExpr, t types.Type) string {
+	s, end := "make("+e.l.typ(t), ""
+	if c, ok := under(t).(*types.Chan); ok && c.Dir() != types.SendRecv {
+		s, end = "("+e.l.typ(t)+")(make(chan "+e.l.typ(c.Elem()), ")"
+	}
+	for _, a := range x.Args[1:] {
+		s += ", " + e.exprTo(a, types.Typ[types.Int])
+	}
+	return s + ")" + end
 }

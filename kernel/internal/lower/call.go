@@ -34,6 +34,9 @@ func (e *fnEnv) call(x *ast.CallExpr) string {
 		t := e.sb.apply(ftv.Type)
 		ts := l.typ(t)
 		a := x.Args[0]
+		if from := e.typeOf(a); l.endless(t) || l.endless(from) && !isIface(t) {
+			return l.convert("("+l.typ(under(t))+")("+e.core(a)+")", under(t), t)
+		}
 		if e.info.Types[a].IsNil() {
 			return "(" + ts + ")(nil)"
 		}

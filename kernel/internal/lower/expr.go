@@ -52,12 +52,12 @@ func (e *fnEnv) expr(x ast.Expr) string {
 		}
 		bt := e.typeOf(x.X)
 		if m, ok := under(bt).(*types.Map); ok {
-			return e.postfix(x.X) + "[" + e.key(x.Index, m) + "]"
+			return e.operand(x.X) + "[" + e.key(x.Index, m) + "]"
 		}
 		if _, ok := under(bt).(*types.Pointer); ok {
-			return "(*" + e.expr(x.X) + ")[" + e.expr(x.Index) + "]"
+			return "(*" + e.core(x.X) + ")[" + e.expr(x.Index) + "]"
 		}
-		return e.postfix(x.X) + "[" + e.expr(x.Index) + "]"
+		return e.operand(x.X) + "[" + e.expr(x.Index) + "]"
 	case *ast.IndexListExpr:
 		if id := instIdent(x.X); id != nil {
 			if in, ok := e.info.Instances[id]; ok {
@@ -66,9 +66,9 @@ func (e *fnEnv) expr(x ast.Expr) string {
 		}
 		panic(l.errf(x.Pos(), "index list"))
 	case *ast.SliceExpr:
-		s := e.postfix(x.X)
+		s := e.operand(x.X)
 		if _, ok := under(e.typeOf(x.X)).(*types.Pointer); ok {
-			s = "(*" + e.expr(x.X) + ")"
+			s = "(*" + s + ")"
 		}
 		s += "["
 		if x.Low != nil {
@@ -81,20 +81,23 @@ func (e *fnEnv) expr(x ast.Expr) string {
 		if x.Slice3 {
 			s += ":" + e.expr(x.Max)
 		}
-		return s + "]"
+		if s += "]"; l.endless(e.typeOf(x)) {
+			s = l.made(s, e.typeOf(x))
+		}
+		return s
 	case *ast.StarExpr:
-		return "*" + e.postfix(x.X)
+		return "*" + e.operand(x.X)
 	case *ast.UnaryExpr:
 		if x.Op == token.AND {
 			if cl, ok := ast.Unparen(x.X).(*ast.CompositeLit); ok {
-				return "&" + e.compLit(cl, nil)
+				return e.address(e.compLit(cl, nil), e.typeOf(cl))
 			}
 		}
 		if x.Op == token.ARROW {
 			if _, ok := e.info.TypeOf(x).(*types.Tuple); ok {
-				return "<-" + e.postfix(x.X)
+				return "<-" + e.operand(x.X)
 			}
-			return "(<-" + e.postfix(x.X) + ")"
+			return "(<-" + e.operand(x.X) + ")"
 		}
 		return x.Op.String() + e.postfix(x.X)
 	case *ast.BinaryExpr:
@@ -132,6 +135,22 @@ func instIdent(x ast.Expr) *ast.Ident {
 	return nil
 }
 
+// core lowers x to a value of its type's structure.
+func (e *fnEnv) core(x ast.Expr) string {
+	if t := e.typeOf(x); e.l.endless(t) {
+		return e.l.core(e.expr(x), t)
+	}
+	return e.expr(x)
+}
+
+// operand is core for what stands before an index, or after an operator.
+func (e *fnEnv) operand(x ast.Expr) string {
+	if e.l.endless(e.typeOf(x)) {
+		return e.core(x)
+	}
+	return e.postfix(x)
+}
+
 func (e *fnEnv) postfix(x ast.Expr) string {
 	s := e.expr(x)
 	switch ast.Unparen(x).(type) {
@@ -167,7 +186,7 @@ func (e *fnEnv) binary(x *ast.BinaryExpr) string {
 		var a, b string
 		nx, ny := e.info.Types[x.X].IsNil(), e.info.Types[x.Y].IsNil()
 		if nx || ny {
-			return "(" + e.expr(x.X) + " " + op + " " + e.expr(x.Y) + ")"
+			return "(" + e.core(x.X) + " " + op + " " + e.core(x.Y) + ")"
 		}
 		switch {
 		case isIface(tx) || isIface(ty):
@@ -181,7 +200,7 @@ func (e *fnEnv) binary(x *ast.BinaryExpr) string {
 			}
 			return r
 		default:
-			a, b = e.alike(e.expr(x.X), tx, e.expr(x.Y), ty)
+			a, b = e.alike(e.core(x.X), tx, e.core(x.Y), ty)
 		}
 		r := "(" + a + " " + op + " " + b + ")"
 		if nt, ok := types.Unalias(e.typeOf(x)).(*types.Named); ok {

@@ -348,12 +348,24 @@ func (l *Lowerer) ifaceMethods(t types.Type) []*types.Func {
 // box spells the interface form of concrete value s of type t.
 func (l *Lowerer) box(s string, t types.Type) string {
 	rt := l.imp(rtPath)
+	if l.endless(t) {
+		s = l.core(s, t)
+	}
 	return rt + ".Mk(" + l.td(t) + ", " + s + ")"
 }
 
 // convert makes the conversion of s from type from to type to explicit.
 func (l *Lowerer) convert(s string, from, to types.Type) string {
-	if to == nil || !isIface(to) || from == nil {
+	if to == nil || from == nil {
+		return s
+	}
+	if !isIface(to) {
+		switch held, wanted := l.endless(from), l.endless(to); {
+		case held && !wanted:
+			return l.core(s, from)
+		case wanted && !held:
+			return l.made(s, to)
+		}
 		return s
 	}
 	if b, ok := from.(*types.Basic); ok {

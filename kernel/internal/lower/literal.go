@@ -11,11 +11,23 @@ import (
 func (e *fnEnv) compLit(x *ast.CompositeLit, hint types.Type) string {
 	l := e.l
 	t := e.typeOf(x)
-	amp := ""
-	if p, ok := under(t).(*types.Pointer); ok {
-		amp = "&"
-		t = p.Elem()
+	if p, ok := under(t).(*types.Pointer); ok && !l.endless(t) {
+		return e.address(e.literalOf(x, p.Elem()), p.Elem())
 	}
+	return e.literalOf(x, t)
+}
+
+// address spells the address of a literal of type t.
+func (e *fnEnv) address(s string, t types.Type) string {
+	if e.l.endless(t) {
+		return e.helper("h_address", "func h_address(v interface{}) *interface{} { return &v }") + "(" + s + ")"
+	}
+	return "&" + s
+}
+
+// literalOf lowers a composite literal to one of type t.
+func (e *fnEnv) literalOf(x *ast.CompositeLit, t types.Type) string {
+	l := e.l
 	var parts []string
 	elem := func(v ast.Expr, et types.Type) string {
 		if cl, ok := ast.Unparen(v).(*ast.CompositeLit); ok {
@@ -67,7 +79,7 @@ func (e *fnEnv) compLit(x *ast.CompositeLit, hint types.Type) string {
 				kv := el.(*ast.KeyValueExpr)
 				w += m + "[" + elem(kv.Key, u.Key()) + "] = " + elem(kv.Value, u.Elem()) + "\n"
 			}
-			return amp + w + "return " + m + "\n}()"
+			return w + "return " + m + "\n}()"
 		}
 		for _, el := range x.Elts {
 			kv := el.(*ast.KeyValueExpr)
@@ -76,7 +88,10 @@ func (e *fnEnv) compLit(x *ast.CompositeLit, hint types.Type) string {
 	default:
 		panic(l.errf(x.Pos(), "complit %v", t))
 	}
-	return amp + l.typ(t) + "{" + strings.Join(parts, ", ") + "}"
+	if l.endless(t) {
+		return l.made(l.typ(under(t))+"{"+strings.Join(parts, ", ")+"}", t)
+	}
+	return l.typ(t) + "{" + strings.Join(parts, ", ") + "}"
 }
 
 func (e *fnEnv) funcLit(x *ast.FuncLit) string {

@@ -220,7 +220,7 @@ func (e *fnEnv) rangeStmt(w *writer, s *ast.RangeStmt, label string) {
 	// slices, arrays, maps, strings, channels: fresh temporaries, then per-iteration copies
 	e.push(&target{label: label, kind: "loop"})
 	defer e.pop()
-	x := e.expr(s.X)
+	x := e.core(s.X)
 	arr := under(t)
 	p, behind := arr.(*types.Pointer)
 	if behind {

@@ -57,7 +57,7 @@ func (e *fnEnv) stmt(w *writer, s ast.Stmt, label string) {
 		w.f("%s", x)
 	case *ast.SendStmt:
 		ct := under(e.typeOf(s.Chan)).(*types.Chan)
-		w.f("%s <- %s", e.postfix(s.Chan), e.exprTo(s.Value, ct.Elem()))
+		w.f("%s <- %s", e.operand(s.Chan), e.exprTo(s.Value, ct.Elem()))
 	case *ast.IncDecStmt:
 		w.f("%s%s", e.expr(s.X), s.Tok)
 	case *ast.AssignStmt:
@@ -94,7 +94,10 @@ func (e *fnEnv) stmt(w *writer, s ast.Stmt, label string) {
 				pre := &writer{}
 				switch c := cc.Comm.(type) {
 				case *ast.AssignStmt:
-					rx := strings.TrimSuffix(strings.TrimPrefix(e.expr(c.Rhs[0]), "("), ")")
+					rx := e.expr(c.Rhs[0])
+					if strings.HasPrefix(rx, "(") {
+						rx = rx[1 : len(rx)-1]
+					}
 					var tmp []string
 					for _, lh := range c.Lhs {
 						if id, ok := lh.(*ast.Ident); ok && id.Name == "_" {

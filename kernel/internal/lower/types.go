@@ -258,7 +258,7 @@ func (l *Lowerer) named(t *types.Named) string {
 	if l.canonMode > 0 {
 		return key
 	}
-	if isIface(t) {
+	if isIface(t) || l.endless(t) {
 		return "interface{}"
 	}
 	if s, ok := t.Underlying().(*types.Signature); ok && l.sigErased(l.curSb().apply(s).(*types.Signature)) {
@@ -311,16 +311,22 @@ func (l *Lowerer) emitType(n *typeInst) {
 		sb = n.env.sb
 	}
 	u := sb.apply(n.t.Underlying())
-	if endless(n.t, n.t.Underlying()) {
-		panic(l.errf(n.t.Obj().Pos(), "the type %s contains itself without a struct between; put it into one", n.t.Obj().Name()))
-	}
 	body := l.typ(u)
 	l.types.WriteString("type " + n.name + " " + body + "\n")
 }
 
-// endless reports whether t leads back to the named type by pointers, slices, arrays, maps and channels alone, which the
-// interpreter cannot hold.
-func endless(named *types.Named, t types.Type) bool {
+// endless reports whether t is a type of the user's that leads back to itself by pointers, slices, arrays, maps and channels alone.
+// The interpreter cannot hold such a type: its values are held as interface{}, see core and made.
+func (l *Lowerer) endless(t types.Type) bool {
+	named, ok := types.Unalias(t).(*types.Named)
+	if !ok || !l.isUser(named.Obj().Pkg()) {
+		return false
+	}
+	switch named.Underlying().(type) {
+	case *types.Pointer, *types.Slice, *types.Map, *types.Chan:
+	default:
+		return false
+	}
 	seen := map[types.Type]bool{}
 	var leads func(t types.Type) bool
 	leads = func(t types.Type) bool {
@@ -331,7 +337,7 @@ func endless(named *types.Named, t types.Type) bool {
 		seen[t] = true
 		switch t := t.(type) {
 		case *types.Named:
-			return t == named || leads(t.Underlying())
+			return types.Identical(t, named) || leads(t.Underlying())
 		case *types.Pointer:
 			return leads(t.Elem())
 		case *types.Slice:
@@ -345,7 +351,32 @@ func endless(named *types.Named, t types.Type) bool {
 		}
 		return false
 	}
-	return leads(t)
+	return leads(named.Underlying())
+}
+
+// core spells what a value of an endless type holds: a value of the underlying type, nil for none.
+func (l *Lowerer) core(s string, t types.Type) string {
+	key := "core" + l.canon(t)
+	h, ok := l.mts[key]
+	if !ok {
+		h = l.fresh("core")
+		remember(l, l.mts, key, h)
+		u := l.typ(under(t))
+		fmt.Fprintf(&l.funcs, "func %s(x interface{}) %s {\nvar z %s\nif x == nil { return z }\nreturn x.(%s)\n}\n", h, u, u, u)
+	}
+	return h + "(" + s + ")"
+}
+
+// made is the opposite of core.
+func (l *Lowerer) made(s string, t types.Type) string {
+	key := "made" + l.canon(t)
+	h, ok := l.mts[key]
+	if !ok {
+		h = l.fresh("made")
+		remember(l, l.mts, key, h)
+		fmt.Fprintf(&l.funcs, "func %s(x %s) interface{} { return x }\n", h, l.typ(under(t)))
+	}
+	return h + "(" + s + ")"
 }
 
 func targs(t *types.Named) []types.Type {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -137,5 +138,32 @@ func TestTypesOfEarlierCells(t *testing.T) {
 		if (err == nil) != (tt.wrong == "") || err != nil && !strings.Contains(err.Error(), tt.wrong) {
 			t.Errorf("cell %d: error %v, want %q", i+1, err, tt.wrong)
 		}
+	}
+}
+
+// TestPrograms: programs print what the compiler made of them (the .txt beside each, by go run).
+func TestPrograms(t *testing.T) {
+	names, err := filepath.Glob("testdata/programs/*.go")
+	if err != nil || len(names) == 0 {
+		t.Fatal("no programs: ", err)
+	}
+	for _, name := range names {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			src, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := os.ReadFile(strings.TrimSuffix(name, ".go") + ".txt")
+			if err != nil {
+				t.Fatal(err)
+			}
+			nb := newNotebook()
+			if _, err := nb.run(string(src), 20*time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if got := nb.h.out.String(); got != string(want) {
+				t.Errorf("printed\n%s\nwant\n%s", got, want)
+			}
+		})
 	}
 }
