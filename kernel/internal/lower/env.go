@@ -12,7 +12,7 @@ import (
 // target is what break and continue can leave.
 type target struct {
 	label string
-	kind  string // loop switch select rangefunc
+	kind  string // loop switch rangefunc
 	rf    *rfCtx
 }
 

@@ -77,65 +77,7 @@ func (e *fnEnv) stmt(w *writer, s ast.Stmt, label string) {
 	case *ast.TypeSwitchStmt:
 		e.typeSwitch(w, s, label)
 	case *ast.SelectStmt:
-		if label == "" {
-			label = l.fresh("select") // a break without a label would leave the loop around
-		}
-		e.push(&target{label: label, kind: "select"})
-		defer e.pop()
-		defer e.holdComms(w, s)()
-		w.f("%s:", e.lbl(label))
-		w.f("select {")
-		for _, c := range s.Body.List {
-			cc := c.(*ast.CommClause)
-			if cc.Comm == nil {
-				w.f("default:")
-			} else {
-				sw := &writer{noLines: true}
-				pre := &writer{}
-				switch c := cc.Comm.(type) {
-				case *ast.AssignStmt:
-					rx := e.expr(c.Rhs[0])
-					if strings.HasPrefix(rx, "(") {
-						rx = rx[1 : len(rx)-1]
-					}
-					var tmp []string
-					for _, lh := range c.Lhs {
-						if id, ok := lh.(*ast.Ident); ok && id.Name == "_" {
-							tmp = append(tmp, "_")
-							continue
-						}
-						t := l.fresh("t")
-						tmp = append(tmp, t)
-						if id, ok := lh.(*ast.Ident); ok && c.Tok == token.DEFINE {
-							o := e.info.Defs[id]
-							pre.f("var %s %s = %s\n_ = %s", e.local(o), l.typ(e.sb.apply(o.Type())), t, e.local(o))
-							continue
-						}
-						pre.f("%s = %s", e.expr(lh), t)
-					}
-					all := true
-					for _, t := range tmp {
-						if t != "_" {
-							all = false
-						}
-					}
-					if all {
-						sw.f("%s", rx)
-					} else {
-						sw.f("%s := %s", strings.Join(tmp, ", "), rx)
-					}
-				default:
-					e.stmt(sw, cc.Comm, "")
-				}
-				w.f("case %s:", strings.TrimSpace(sw.String()))
-				w.WriteString(pre.String())
-			}
-			body := &writer{}
-			if e.stmts(body, cc.Body); body.Len() > 0 {
-				w.f("{\n%s}", body) // of a break or continue that stands last in a clause itself, the interpreter makes the end of the select
-			}
-		}
-		w.f("}")
+		e.selectStmt(w, s, label)
 	case *ast.ForStmt:
 		e.forStmt(w, s, label)
 	case *ast.RangeStmt:
@@ -312,10 +254,10 @@ func (e *fnEnv) branch(w *writer, s *ast.BranchStmt) {
 				e.rfExit(w, crossed, t, isCont)
 				return
 			}
-			if label == "" && t.kind != "select" {
+			if label == "" {
 				w.f("%s", s.Tok)
 			} else {
-				w.f("%s %s", s.Tok, e.lbl(t.label))
+				w.f("%s %s", s.Tok, e.lbl(label))
 			}
 			return
 		}
@@ -326,46 +268,4 @@ func (e *fnEnv) branch(w *writer, s *ast.BranchStmt) {
 		return
 	}
 	panic(e.l.errf(s.Pos(), "branch target"))
-}
-
-// holdComms evaluates the channels and the values to send of a select in the order of the source, if any of them acts or its
-// type is more than the interpreter can tell; the interpreter has an order of its own. The result forgets them.
-func (e *fnEnv) holdComms(w *writer, s *ast.SelectStmt) func() {
-	var xs []ast.Expr
-	hold := false
-	receive := func(x ast.Expr) {
-		if u, ok := ast.Unparen(x).(*ast.UnaryExpr); ok {
-			xs = append(xs, u.X)
-		}
-	}
-	for _, c := range s.Body.List {
-		switch c := c.(*ast.CommClause).Comm.(type) {
-		case *ast.SendStmt:
-			xs = append(xs, c.Chan, c.Value)
-		case *ast.ExprStmt:
-			receive(c.X)
-		case *ast.AssignStmt:
-			receive(c.Rhs[0])
-			_, named := xs[len(xs)-1].(*ast.Ident)
-			hold = hold || !named
-		}
-	}
-	for _, x := range xs {
-		hold = hold || e.acts(x)
-	}
-	if !hold {
-		return func() {}
-	}
-	for _, x := range xs {
-		if tv := e.info.Types[x]; tv.Value == nil && !tv.IsNil() {
-			t := e.l.fresh("t")
-			w.f("%s := %s", t, e.expr(x))
-			e.hold(x, t)
-		}
-	}
-	return func() {
-		for _, x := range xs {
-			delete(e.held, x)
-		}
-	}
 }

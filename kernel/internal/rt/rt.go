@@ -245,6 +245,9 @@ func Show(call bool, pairs ...any) {
 
 // GoPanic takes the panic of a goroutine: it is reported, and neither the process nor the session ends.
 func GoPanic(v any) {
+	if _, ok := Recover(v).(Interrupted); ok {
+		return
+	}
 	if h, c, ok := HostOf(); ok {
 		h.GoroutinePanic(c, Recover(v))
 		return

@@ -12,7 +12,7 @@ func Symbols() map[string]reflect.Value {
 		"HasMethods": reflect.ValueOf(HasMethods), "MethodOf": reflect.ValueOf(MethodOf), "Mk": reflect.ValueOf(Mk), "NewTD": reflect.ValueOf(NewTD),
 		"NilPanic": reflect.ValueOf(NilPanic), "Print": reflect.ValueOf(Print), "Println": reflect.ValueOf(Println), "Raw": reflect.ValueOf(Raw),
 		"SetElem": reflect.ValueOf(SetElem), "SetKey": reflect.ValueOf(SetKey), "SetMethod": reflect.ValueOf(SetMethod),
-		"Show": reflect.ValueOf(Show), "Stderr": reflect.ValueOf(&Stderr).Elem(), "Stdin": reflect.ValueOf(&Stdin).Elem(), "Stdout": reflect.ValueOf(&Stdout).Elem(),
+		"Select": reflect.ValueOf(Select), "Show": reflect.ValueOf(Show), "Stderr": reflect.ValueOf(&Stderr).Elem(), "Stdin": reflect.ValueOf(&Stdin).Elem(), "Stdout": reflect.ValueOf(&Stdout).Elem(),
 		"TName": reflect.ValueOf(TName), "Un": reflect.ValueOf(Un), "WithNames": reflect.ValueOf(WithNames), "Wrap": reflect.ValueOf(Wrap),
 		"Box": reflect.ValueOf((*Box)(nil)), "Defers": reflect.ValueOf((*Defers)(nil)), "TD": reflect.ValueOf((*TD)(nil)),
 	}

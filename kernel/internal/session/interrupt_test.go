@@ -16,6 +16,7 @@ func TestInterrupt(t *testing.T) {
 		{"sleep", "x := 41", "time.Sleep(time.Hour)", "x + 1", "42"},
 		{"channel", "x := 41", "c := make(chan int)\n<-c", "x + 1", "42"},
 		{"select", "x := 41", "select {}", "x + 1", "42"},
+		{"select on channels", "x := 41\nc := make(chan int)", "for { select { case x = <-c: case c <- x: } }", "x + 1", "42"},
 		{"closure of an earlier cell", "f := func(n int) int { return n * 2 }", "for {}", "f(21)", "42"},
 		{"closure with a loop", "f := func(n int) int { s := 0; for i := range n { s += i }; return s }", "for { f(10) }", "f(4)", "6"},
 		{"function of an earlier cell", "func g(n int) int { s := 0; for i := 0; i < n; i++ { s += i }; return s }", "for { g(3) }", "g(4)", "6"},

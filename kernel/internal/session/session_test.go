@@ -158,7 +158,7 @@ func TestPrograms(t *testing.T) {
 				t.Fatal(err)
 			}
 			nb := newNotebook()
-			if _, err := nb.run(string(src), 20*time.Second); err != nil {
+			if _, err := nb.run(string(src)+"\nmain()", 20*time.Second); err != nil {
 				t.Fatal(err)
 			}
 			if got := nb.h.out.String(); got != string(want) {
