@@ -104,9 +104,9 @@ type Frame struct {
 	Func string // "" for the cell itself
 }
 
-// Load evaluates declarations, then the function that Run calls, importing the packages first. They are apart because the interpreter
-// keeps all of what is evaluated together as long as a part of it is declared: Run forgets the function.
-func (e *Engine) Load(imports []string, source, main string) (err error) {
+// Load evaluates declarations, those of types with the given names first, then the function that Run calls, importing the packages before. The function
+// is apart because the interpreter keeps all of what is evaluated together as long as a part of it is declared: Run forgets it.
+func (e *Engine) Load(imports, named []string, types, source, main string) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("engine: the interpreter failed on this cell: %v", r)
@@ -118,7 +118,10 @@ func (e *Engine) Load(imports []string, source, main string) (err error) {
 			return err
 		}
 	}
-	for _, s := range []string{source, main} {
+	for i, s := range []string{types, source, main} {
+		if i == 1 && len(named) > 1 {
+			e.global.resolve(named)
+		}
 		if s == "" {
 			continue
 		}

@@ -24,10 +24,12 @@ const rtPath = "gobayes/kernel/internal/rt"
 
 // Program is a lowered cell.
 type Program struct {
-	Source  string   // declarations, to be evaluated once; "" for none
+	Types   string   // declarations of types, to be evaluated once and first; "" for none
+	Named   []string // what they declare
+	Source  string   // the other declarations; "" for none
 	Main    string   // the function that runs the cell, to be evaluated after Source and called once
 	Run     string   // its name
-	Imports []string // compiled packages that Source imports for the first time
+	Imports []string // compiled packages that it imports for the first time
 }
 
 // Lowerer lowers the cells of one session. It remembers what it has emitted.
@@ -61,6 +63,7 @@ type Lowerer struct {
 	fnQueue   []*fnInst
 	tdQueue   []*tdInst
 	types     bytes.Buffer
+	declared  []string // what types declares
 	funcs     bytes.Buffer
 	globals   bytes.Buffer
 	tdMake    bytes.Buffer
@@ -139,7 +142,7 @@ func (l *Lowerer) Cell(c *check.Cell, n int) (p Program, err error) {
 		}
 	}()
 	l.cell, l.main = n, c.Types
-	l.typeQueue, l.fnQueue, l.tdQueue, l.env, l.canonMode = nil, nil, nil, nil, 0
+	l.typeQueue, l.fnQueue, l.tdQueue, l.declared, l.env, l.canonMode = nil, nil, nil, nil, nil, 0
 	for _, b := range []*bytes.Buffer{&l.types, &l.funcs, &l.globals, &l.tdMake, &l.tdInit, &l.initBuf} {
 		b.Reset()
 	}
@@ -185,7 +188,12 @@ func (l *Lowerer) Cell(c *check.Cell, n int) (p Program, err error) {
 		}
 	}
 	sort.Strings(p.Imports)
-	b.Write(l.types.Bytes())
+	if l.types.Len() > 0 {
+		b.Write(l.types.Bytes())
+		p.Types, p.Named = b.String(), l.declared
+		b.Reset()
+		b.WriteString(clause)
+	}
 	b.Write(l.globals.Bytes())
 	b.Write(l.funcs.Bytes())
 	if b.Len() > len(clause) {

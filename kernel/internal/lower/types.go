@@ -312,6 +312,7 @@ func (l *Lowerer) emitType(n *typeInst) {
 	}
 	u := sb.apply(n.t.Underlying())
 	body := l.typ(u)
+	l.declared = append(l.declared, n.name)
 	l.types.WriteString("type " + n.name + " " + body + "\n")
 }
 

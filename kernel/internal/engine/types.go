@@ -1,0 +1,351 @@
+package engine
+
+import (
+	"errors"
+	"reflect"
+	"unsafe"
+)
+
+// The interpreter builds the reflect types of structs with placeholders for those that are not built yet, and at the end puts one
+// type in place of all of them: right for a struct that refers to itself, wrong for structs that refer to each other. Here the types of
+// the latter are built before the interpreter asks for them.
+
+// What the interpreter calls the categories of types, in its order.
+const (
+	catNil = iota
+	catArray
+	_ // binT
+	_ // binPkgT
+	catBool
+	_ // builtinT
+	catChan
+	catChanSend
+	catChanRecv
+	_ // comparableT
+	catComplex64
+	catComplex128
+	_ // constraintT
+	catError
+	catFloat32
+	catFloat64
+	catFunc
+	_ // genericT
+	catInterface
+	catInt
+	catInt8
+	catInt16
+	catInt32
+	catInt64
+	catLinked
+	catMap
+	catPtr
+	catSlice
+	_ // srcPkgT
+	catString
+	catStruct
+	catUint
+	catUint8
+	catUint16
+	catUint32
+	catUint64
+	catUintptr
+	catValue
+	catVariadic
+)
+
+var basic = map[uint64]reflect.Type{
+	catBool: reflect.TypeFor[bool](), catString: reflect.TypeFor[string](), catError: reflect.TypeFor[error](), catComplex64: reflect.TypeFor[complex64](),
+	catComplex128: reflect.TypeFor[complex128](), catFloat32: reflect.TypeFor[float32](), catFloat64: reflect.TypeFor[float64](),
+	catInt: reflect.TypeFor[int](), catInt8: reflect.TypeFor[int8](), catInt16: reflect.TypeFor[int16](), catInt32: reflect.TypeFor[int32](),
+	catInt64: reflect.TypeFor[int64](), catUint: reflect.TypeFor[uint](), catUint8: reflect.TypeFor[uint8](), catUint16: reflect.TypeFor[uint16](),
+	catUint32: reflect.TypeFor[uint32](), catUint64: reflect.TypeFor[uint64](), catUintptr: reflect.TypeFor[uintptr](),
+}
+
+// itype is a type of the interpreter: a pointer to its struct.
+type itype struct{ reflect.Value }
+
+func (t itype) get(name string) reflect.Value { return field(t.Elem(), name) }
+func (t itype) part(name string) itype        { return itype{t.get(name)} }
+func (t itype) cat() uint64                   { return t.get("cat").Uint() }
+func (t itype) name() string                  { return t.get("name").String() }
+func (t itype) isStruct() bool                { return t.cat() == catStruct && t.name() != "" }
+
+func (t itype) rtype() reflect.Type {
+	r, _ := t.get("rtype").Interface().(reflect.Type)
+	return r
+}
+
+func (t itype) fields() (ts []itype) {
+	fs := t.get("field")
+	for i := range fs.Len() {
+		ts = append(ts, itype{field(fs.Index(i), "typ")})
+	}
+	return ts
+}
+
+func list(v reflect.Value) (ts []itype) {
+	for i := range v.Len() {
+		ts = append(ts, itype{v.Index(i)})
+	}
+	return ts
+}
+
+// parts are the types that t is made of.
+func (t itype) parts() (ts []itype) {
+	for _, p := range []itype{t.part("key"), t.part("val")} {
+		if !p.IsNil() {
+			ts = append(ts, p)
+		}
+	}
+	return append(append(append(ts, t.fields()...), list(t.get("arg"))...), list(t.get("ret"))...)
+}
+
+// typeBuilder builds the reflect types of the structs that a cell declares.
+type typeBuilder struct {
+	global  *globals
+	seen    map[unsafe.Pointer]bool
+	all     []itype // what the declared types are made of, themselves included
+	structs map[string]*structType
+}
+
+// structType is a struct with a name.
+type structType struct {
+	itype
+	stand reflect.Type // stands for it until it is built
+	built reflect.Type
+	busy  bool
+}
+
+var stands int
+
+var errUnknownType = errors.New("a type that only the interpreter knows")
+
+// resolve gives the declared types of these names their reflect types if structs among them refer to each other.
+func (g *globals) resolve(names []string) {
+	b := &typeBuilder{global: g, seen: map[unsafe.Pointer]bool{}, structs: map[string]*structType{}}
+	for _, n := range names {
+		if t := g.typeNamed(n); t.IsValid() {
+			b.walk(t)
+		}
+	}
+	if !b.tangled() {
+		return
+	}
+	for _, s := range b.structs {
+		if b.build(s) != nil {
+			return
+		}
+	}
+	for _, s := range b.structs {
+		for i, f := range s.fields() {
+			if t, err := b.typeOf(f); err == nil {
+				setFieldType(s.built, i, t)
+			}
+		}
+	}
+	for _, t := range b.all {
+		if r, err := b.typeOf(t); err == nil {
+			t.get("rtype").Set(reflect.ValueOf(r))
+		}
+	}
+}
+
+// typeNamed is what a name of package main declares, the zero itype for no type.
+func (g *globals) typeNamed(name string) itype {
+	sym := field(g.scopes.MapIndex(reflect.ValueOf("main")).Elem(), "sym").MapIndex(reflect.ValueOf(name))
+	if !sym.IsValid() {
+		return itype{}
+	}
+	t := itype{field(sym.Elem(), "typ")}
+	if t.IsNil() {
+		return itype{}
+	}
+	return t
+}
+
+func (b *typeBuilder) walk(t itype) {
+	if t = b.whole(t); b.seen[t.UnsafePointer()] || t.rtype() != nil {
+		return
+	}
+	b.seen[t.UnsafePointer()] = true
+	b.all = append(b.all, t)
+	if t.isStruct() {
+		stands++
+		b.structs[t.name()] = &structType{itype: t, stand: reflect.ArrayOf(stands, basic[catUint8])}
+	}
+	for _, p := range t.parts() {
+		b.walk(p)
+	}
+}
+
+// whole is the type that an incomplete one, of a name that was declared later, stands for.
+func (b *typeBuilder) whole(t itype) itype {
+	if !t.get("incomplete").Bool() {
+		return t
+	}
+	if n := t.get("node"); !n.IsNil() {
+		if w := b.global.typeNamed(field(n.Elem(), "ident").String()); w.IsValid() {
+			return w
+		}
+	}
+	return t
+}
+
+// tangled reports whether there are two structs of which each leads to the other.
+func (b *typeBuilder) tangled() bool {
+	leads := map[string]map[string]bool{}
+	for name, s := range b.structs {
+		to := map[string]bool{}
+		seen := map[unsafe.Pointer]bool{}
+		var walk func(t itype)
+		walk = func(t itype) {
+			if t = b.whole(t); seen[t.UnsafePointer()] {
+				return
+			}
+			seen[t.UnsafePointer()] = true
+			if t.isStruct() {
+				to[t.name()] = true
+			}
+			for _, p := range t.parts() {
+				walk(p)
+			}
+		}
+		walk(s.itype)
+		leads[name] = to
+	}
+	for a := range leads {
+		for c := range leads[a] {
+			if a != c && leads[c][a] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// build builds a struct after those that it holds by value, with stands in place of those that it refers to.
+func (b *typeBuilder) build(s *structType) error {
+	if s.built != nil {
+		return nil
+	}
+	if s.busy {
+		return errUnknownType // it holds itself
+	}
+	s.busy = true
+	fs := s.get("field")
+	var fields []reflect.StructField
+	for i, t := range s.fields() {
+		for h := b.whole(t); ; h = b.whole(h.part("val")) { // an array of arrays of it
+			if h.isStruct() && b.structs[h.name()] != nil {
+				if err := b.build(b.structs[h.name()]); err != nil {
+					return err
+				}
+			}
+			if h.cat() != catArray && h.cat() != catLinked {
+				break
+			}
+		}
+		r, err := b.typeOf(t)
+		if err != nil {
+			return err
+		}
+		name := field(fs.Index(i), "name").String()
+		if name[0] < 'A' || name[0] > 'Z' {
+			name = "X" + name
+		}
+		fields = append(fields, reflect.StructField{Name: name, Type: r, Tag: reflect.StructTag(field(fs.Index(i), "tag").String())})
+	}
+	s.built = reflect.StructOf(fields)
+	return nil
+}
+
+// typeOf is the reflect type of t. For a struct that is not built it is what stands for it.
+func (b *typeBuilder) typeOf(t itype) (reflect.Type, error) {
+	t = b.whole(t)
+	if r := t.rtype(); r != nil {
+		return r, nil
+	}
+	if t.isStruct() {
+		s := b.structs[t.name()]
+		switch {
+		case s == nil:
+			return nil, errUnknownType
+		case s.built != nil:
+			return s.built, nil
+		}
+		return s.stand, nil
+	}
+	if r := basic[t.cat()]; r != nil {
+		return r, nil
+	}
+	var key, val reflect.Type
+	var err error
+	if p := t.part("val"); !p.IsNil() {
+		if val, err = b.typeOf(p); err != nil {
+			return nil, err
+		}
+	}
+	if p := t.part("key"); !p.IsNil() {
+		if key, err = b.typeOf(p); err != nil {
+			return nil, err
+		}
+	}
+	switch t.cat() {
+	case catLinked:
+		return val, nil
+	case catArray:
+		return reflect.ArrayOf(int(t.get("length").Int()), val), nil
+	case catSlice, catVariadic:
+		return reflect.SliceOf(val), nil
+	case catPtr:
+		return reflect.PointerTo(val), nil
+	case catMap:
+		return reflect.MapOf(key, val), nil
+	case catChan:
+		return reflect.ChanOf(reflect.BothDir, val), nil
+	case catChanSend:
+		return reflect.ChanOf(reflect.SendDir, val), nil
+	case catChanRecv:
+		return reflect.ChanOf(reflect.RecvDir, val), nil
+	case catInterface:
+		if t.get("field").Len() == 0 {
+			return reflect.TypeFor[any](), nil
+		}
+	case catFunc:
+		var in, out []reflect.Type
+		variadic := false
+		for _, p := range list(t.get("arg")) {
+			r, err := b.typeOf(p)
+			if err != nil {
+				return nil, err
+			}
+			in, variadic = append(in, r), p.cat() == catVariadic
+		}
+		for _, p := range list(t.get("ret")) {
+			r, err := b.typeOf(p)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, r)
+		}
+		return reflect.FuncOf(in, out, variadic), nil
+	}
+	return nil, errUnknownType
+}
+
+// The start of a struct's type as package reflect keeps it.
+type rawStruct struct {
+	_       [48]byte
+	pkgPath unsafe.Pointer
+	fields  []struct {
+		name   unsafe.Pointer
+		typ    unsafe.Pointer
+		offset uintptr
+	}
+}
+
+// setFieldType gives a field of a struct that reflect has built another type of the same shape.
+func setFieldType(s reflect.Type, i int, t reflect.Type) {
+	raw := func(t reflect.Type) unsafe.Pointer { return reflect.ValueOf(t).UnsafePointer() }
+	(*rawStruct)(raw(s)).fields[i].typ = raw(t)
+}
