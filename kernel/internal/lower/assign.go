@@ -2,7 +2,6 @@ package lower
 
 import (
 	"go/ast"
-	"go/constant"
 	"go/token"
 	"go/types"
 	"strings"
@@ -156,11 +155,7 @@ func (e *fnEnv) assign(w *writer, s *ast.AssignStmt) {
 		lt := e.typeOf(s.Lhs[0])
 		var r string
 		if s.Tok == token.SHL_ASSIGN || s.Tok == token.SHR_ASSIGN {
-			if tv := e.info.Types[s.Rhs[0]]; tv.Value != nil {
-				r = e.constant(constant.ToInt(tv.Value), types.Typ[types.Uint])
-			} else {
-				r = e.expr(s.Rhs[0])
-			}
+			r = e.count(s.Rhs[0])
 		} else {
 			r = e.exprTo(s.Rhs[0], lt)
 		}

@@ -19,6 +19,7 @@ type target struct {
 // rfCtx is a range over a function: its body is a function literal, and what leaves it goes through a state variable.
 type rfCtx struct {
 	st    string
+	done  string // the variable that tells that the loop has been left
 	codes []rfCode
 	fn    *fnEnv
 }

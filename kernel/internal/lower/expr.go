@@ -167,12 +167,7 @@ func (e *fnEnv) binary(x *ast.BinaryExpr) string {
 	op := x.Op.String()
 	switch x.Op {
 	case token.SHL, token.SHR:
-		y := ""
-		if tv := e.info.Types[x.Y]; tv.Value != nil {
-			y = e.constant(constant.ToInt(tv.Value), types.Typ[types.Uint])
-		} else {
-			y = e.expr(x.Y)
-		}
+		y := e.count(x.Y)
 		left := e.expr(x.X)
 		if e.info.Types[x.X].Value != nil && e.info.Types[x.Y].Value == nil { // the interpreter takes a constant for untyped
 			ts := e.l.typ(e.typeOf(x.X))
@@ -219,6 +214,17 @@ func (e *fnEnv) binary(x *ast.BinaryExpr) string {
 		}
 	}
 	return r
+}
+
+// count lowers the right side of a shift, with its type: the interpreter would give the operands in it that of the left side.
+func (e *fnEnv) count(x ast.Expr) string {
+	if tv := e.info.Types[x]; tv.Value != nil {
+		return e.constant(constant.ToInt(tv.Value), types.Typ[types.Uint])
+	}
+	if _, ok := ast.Unparen(x).(*ast.BinaryExpr); ok {
+		return e.l.typ(e.typeOf(x)) + "(" + e.expr(x) + ")"
+	}
+	return e.expr(x)
 }
 
 // alike converts one of two values that are compared to the other's type where the interpreter wants that: of channels the direction,

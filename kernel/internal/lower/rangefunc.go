@@ -46,7 +46,12 @@ func (e *fnEnv) rfExit(w *writer, crossed []*target, t *target, cont bool) {
 		w.f("%s = -1", r.rf.st)
 	}
 	w.f("%s = %d", outer.rf.st, code)
-	w.f("return false")
+	e.leaveBody(w)
+}
+
+// leaveBody ends the innermost range over a function from within its body.
+func (e *fnEnv) leaveBody(w *writer) {
+	w.f("%s = true\nreturn false", e.rf[len(e.rf)-1].done)
 }
 
 func containsReturn(b ast.Node) bool {
@@ -67,7 +72,8 @@ func (e *fnEnv) rangeFunc(w *writer, s *ast.RangeStmt, sig *types.Signature, lab
 	l := e.l
 	w.f("{")
 	st := l.fresh("st")
-	rc := &rfCtx{st: st, fn: e}
+	done := l.fresh("done")
+	rc := &rfCtx{st: st, done: done, fn: e}
 	w.f("%s := 0\n_ = %s", st, st)
 	hasRet := containsReturn(s.Body)
 	top := len(e.rf) == 0
@@ -110,7 +116,6 @@ func (e *fnEnv) rangeFunc(w *writer, s *ast.RangeStmt, sig *types.Signature, lab
 	}
 	e.push(&target{label: label, kind: "rangefunc", rf: rc})
 	e.rf = append(e.rf, rc)
-	done := l.fresh("done")
 	w.f("%s := false", done)
 	bw.f("if %s { panic(\"range function continued iteration after function for loop body returned false\") }", done)
 	for _, b := range binds {
@@ -122,8 +127,7 @@ func (e *fnEnv) rangeFunc(w *writer, s *ast.RangeStmt, sig *types.Signature, lab
 	bw.f("return true")
 	e.rf = e.rf[:len(e.rf)-1]
 	e.pop()
-	body := strings.ReplaceAll(bw.String(), "\nreturn false\n", "\n"+done+" = true\nreturn false\n")
-	w.f("%s(func(%s) bool {\n%s})", e.fun(s.X), strings.Join(ps, ", "), body)
+	w.f("%s(func(%s) bool {\n%s})", e.fun(s.X), strings.Join(ps, ", "), bw)
 	w.f("%s = true", done)
 	if hasRet {
 		if top {
@@ -133,12 +137,16 @@ func (e *fnEnv) rangeFunc(w *writer, s *ast.RangeStmt, sig *types.Signature, lab
 				w.f("if %s == 1 { return %s }", st, strings.Join(e.retVars, ", "))
 			}
 		} else {
-			w.f("if %s == 1 {\nreturn false\n}", st)
+			w.f("if %s == 1 {", st)
+			e.leaveBody(w)
+			w.f("}")
 		}
 	}
 	inRF := len(e.rf) > 0
 	if inRF {
-		w.f("if %s == -1 {\nreturn false\n}", st)
+		w.f("if %s == -1 {", st)
+		e.leaveBody(w)
+		w.f("}")
 	}
 	for _, c := range rc.codes {
 		switch c.kind {
@@ -147,7 +155,9 @@ func (e *fnEnv) rangeFunc(w *writer, s *ast.RangeStmt, sig *types.Signature, lab
 		case "continue":
 			w.f("if %s == %d { continue %s }", st, c.code, c.label)
 		case "rf-break":
-			w.f("if %s == %d {\nreturn false\n}", st, c.code)
+			w.f("if %s == %d {", st, c.code)
+			e.leaveBody(w)
+			w.f("}")
 		case "rf-continue":
 			w.f("if %s == %d {\nreturn true\n}", st, c.code)
 		case "break-plain":

@@ -56,7 +56,7 @@ func (e *fnEnv) selectStmt(w *writer, s *ast.SelectStmt, label string) {
 		if f := received[i]; f != nil {
 			f(w)
 		}
-		e.stmts(w, cc.Body)
+		e.clause(w, cc.Body)
 	}
 	w.f("}\n}")
 }

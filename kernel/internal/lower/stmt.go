@@ -140,7 +140,7 @@ func (e *fnEnv) ret(w *writer, s *ast.ReturnStmt) {
 				w.f("%s = 1", r.st)
 			}
 		}
-		w.f("return false")
+		e.leaveBody(w)
 		return
 	}
 	if len(s.Results) == 0 {
@@ -243,7 +243,7 @@ func (e *fnEnv) branch(w *writer, s *ast.BranchStmt) {
 					if isCont {
 						w.f("return true")
 					} else {
-						w.f("return false")
+						e.leaveBody(w)
 					}
 					return
 				}

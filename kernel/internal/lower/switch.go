@@ -76,10 +76,26 @@ func (e *fnEnv) switchStmt(w *writer, s *ast.SwitchStmt, label string) {
 		default:
 			w.f("case %s:", conds[i])
 		}
-		e.stmts(w, c.(*ast.CaseClause).Body)
+		e.clause(w, c.(*ast.CaseClause).Body)
 	}
 	w.f("}")
 	w.f("}")
+}
+
+// clause lowers the body of a clause: to a block if a label stands in it, which the interpreter looks for in blocks only.
+func (e *fnEnv) clause(w *writer, body []ast.Stmt) {
+	if !slices.ContainsFunc(body, func(s ast.Stmt) bool { _, ok := s.(*ast.LabeledStmt); return ok }) {
+		e.stmts(w, body)
+		return
+	}
+	last := len(body)
+	if b, ok := body[last-1].(*ast.BranchStmt); ok && b.Tok == token.FALLTHROUGH {
+		last--
+	}
+	w.f("{")
+	e.stmts(w, body[:last])
+	w.f("}")
+	e.stmts(w, body[last:])
 }
 
 func fallsThrough(c ast.Stmt) bool {
