@@ -118,22 +118,31 @@ func (e *Engine) Load(imports, named []string, types, source, main string) (err 
 			return err
 		}
 	}
-	for i, s := range []string{types, source, main} {
-		if i == 1 && len(named) > 1 {
-			e.global.resolve(named)
-		}
-		if s == "" {
-			continue
-		}
-		if err := e.eval(s); err != nil {
-			var p interp.Panic
-			if errors.As(err, &p) {
-				return fmt.Errorf("engine: the interpreter failed on this cell: %v", p.Value)
-			}
-			return fmt.Errorf("engine: the interpreter refused this cell: %w", err)
-		}
+	if err := e.load(types); err != nil {
+		return err
 	}
-	return nil
+	if len(named) > 1 {
+		e.global.resolve(named)
+	}
+	if err := e.load(source); err != nil {
+		return err
+	}
+	return e.load(main)
+}
+
+func (e *Engine) load(source string) error {
+	if source == "" {
+		return nil
+	}
+	err := e.eval(source)
+	var p interp.Panic
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &p):
+		return fmt.Errorf("engine: the interpreter failed on this cell: %v", p.Value)
+	}
+	return fmt.Errorf("engine: the interpreter refused this cell: %w", err)
 }
 
 // Globals returns what Load has declared, by name.

@@ -125,7 +125,7 @@ func (g *globals) resolve(names []string) {
 	b := &typeBuilder{global: g, seen: map[unsafe.Pointer]bool{}, structs: map[string]*structType{}}
 	for _, n := range names {
 		if t := g.typeNamed(n); t.IsValid() {
-			b.walk(t)
+			b.walk(t, b.seen, b.add)
 		}
 	}
 	if !b.tangled() {
@@ -163,18 +163,23 @@ func (g *globals) typeNamed(name string) itype {
 	return t
 }
 
-func (b *typeBuilder) walk(t itype) {
-	if t = b.whole(t); b.seen[t.UnsafePointer()] || t.rtype() != nil {
+// walk visits t and what it is made of, as far as it has no reflect type yet and was not seen.
+func (b *typeBuilder) walk(t itype, seen map[unsafe.Pointer]bool, visit func(itype)) {
+	if t = b.whole(t); seen[t.UnsafePointer()] || t.rtype() != nil {
 		return
 	}
-	b.seen[t.UnsafePointer()] = true
+	seen[t.UnsafePointer()] = true
+	visit(t)
+	for _, p := range t.parts() {
+		b.walk(p, seen, visit)
+	}
+}
+
+func (b *typeBuilder) add(t itype) {
 	b.all = append(b.all, t)
 	if t.isStruct() {
 		stands++
 		b.structs[t.name()] = &structType{itype: t, stand: reflect.ArrayOf(stands, basic[catUint8])}
-	}
-	for _, p := range t.parts() {
-		b.walk(p)
 	}
 }
 
@@ -196,21 +201,11 @@ func (b *typeBuilder) tangled() bool {
 	leads := map[string]map[string]bool{}
 	for name, s := range b.structs {
 		to := map[string]bool{}
-		seen := map[unsafe.Pointer]bool{}
-		var walk func(t itype)
-		walk = func(t itype) {
-			if t = b.whole(t); seen[t.UnsafePointer()] {
-				return
-			}
-			seen[t.UnsafePointer()] = true
+		b.walk(s.itype, map[unsafe.Pointer]bool{}, func(t itype) {
 			if t.isStruct() {
 				to[t.name()] = true
 			}
-			for _, p := range t.parts() {
-				walk(p)
-			}
-		}
-		walk(s.itype)
+		})
 		leads[name] = to
 	}
 	for a := range leads {
@@ -312,25 +307,29 @@ func (b *typeBuilder) typeOf(t itype) (reflect.Type, error) {
 			return reflect.TypeFor[any](), nil
 		}
 	case catFunc:
-		var in, out []reflect.Type
-		variadic := false
-		for _, p := range list(t.get("arg")) {
-			r, err := b.typeOf(p)
-			if err != nil {
-				return nil, err
-			}
-			in, variadic = append(in, r), p.cat() == catVariadic
+		args := list(t.get("arg"))
+		in, err := b.typesOf(args)
+		if err != nil {
+			return nil, err
 		}
-		for _, p := range list(t.get("ret")) {
-			r, err := b.typeOf(p)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, r)
+		out, err := b.typesOf(list(t.get("ret")))
+		if err != nil {
+			return nil, err
 		}
-		return reflect.FuncOf(in, out, variadic), nil
+		return reflect.FuncOf(in, out, len(args) > 0 && args[len(args)-1].cat() == catVariadic), nil
 	}
 	return nil, errUnknownType
+}
+
+func (b *typeBuilder) typesOf(ts []itype) (rs []reflect.Type, err error) {
+	for _, t := range ts {
+		r, err := b.typeOf(t)
+		if err != nil {
+			return nil, err
+		}
+		rs = append(rs, r)
+	}
+	return rs, nil
 }
 
 // The start of a struct's type as package reflect keeps it.

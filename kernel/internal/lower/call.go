@@ -96,17 +96,12 @@ func (e *fnEnv) holdFunc(f ast.Expr) (first string, x ast.Expr) {
 	if e.acts(x) {
 		t := e.l.fresh("t")
 		first = t + " := " + e.expr(x) + "\n"
-		e.hold(x, t)
+		if e.held == nil {
+			e.held = map[ast.Expr]string{}
+		}
+		e.held[x] = t
 	}
 	return first, x
-}
-
-// hold makes t stand for x from now on.
-func (e *fnEnv) hold(x ast.Expr, t string) {
-	if e.held == nil {
-		e.held = map[ast.Expr]string{}
-	}
-	e.held[x] = t
 }
 
 func (e *fnEnv) exprConv(a ast.Expr, t types.Type) string {

@@ -21,7 +21,6 @@ type rfCtx struct {
 	st    string
 	done  string // the variable that tells that the loop has been left
 	codes []rfCode
-	fn    *fnEnv
 }
 
 // rfCode is a value of that variable and what follows the call for it.

@@ -41,7 +41,7 @@ func (e *fnEnv) expr(x ast.Expr) string {
 	case *ast.FuncLit:
 		return e.funcLit(x)
 	case *ast.CompositeLit:
-		return e.compLit(x, nil)
+		return e.compLit(x)
 	case *ast.SelectorExpr:
 		return e.selector(x)
 	case *ast.IndexExpr:
@@ -90,7 +90,7 @@ func (e *fnEnv) expr(x ast.Expr) string {
 	case *ast.UnaryExpr:
 		if x.Op == token.AND {
 			if cl, ok := ast.Unparen(x.X).(*ast.CompositeLit); ok {
-				return e.address(e.compLit(cl, nil), e.typeOf(cl))
+				return e.address(e.compLit(cl), e.typeOf(cl))
 			}
 		}
 		if x.Op == token.ARROW {

@@ -412,25 +412,18 @@ func (l *Lowerer) ifaceID(t types.Type) string {
 }
 
 func (l *Lowerer) wrapTo(s string, to types.Type) string {
-	key := "wrap" + l.canon(to)
-	h, ok := l.mts[key]
-	if !ok {
-		h = l.fresh("wrap")
-		remember(l, l.mts, key, h)
+	return l.once("wrap", to, func(name string) {
 		ts := l.typ(to)
-		fmt.Fprintf(&l.funcs, "func %s(x interface{}) %s {\nif x == nil { var z %s; return z }\nw := %s.Wrap(x, %s)\nz, ok := w.(%s)\n_ = ok\nreturn z\n}\n", h, ts, ts, l.imp(rtPath), l.ifaceID(to), ts)
-	}
-	return h + "(" + s + ")"
+		fmt.Fprintf(&l.funcs, "func %s(x interface{}) %s {\nif x == nil { var z %s; return z }\nw := %s.Wrap(x, %s)\nz, ok := w.(%s)\n_ = ok\nreturn z\n}\n", name, ts, ts, l.imp(rtPath), l.ifaceID(to), ts)
+	}) + "(" + s + ")"
 }
 
 // assert returns the two-result assertion function from the erased form to t.
 func (l *Lowerer) assert(t types.Type) string {
-	key := "as" + l.canon(t)
-	if h, ok := l.mts[key]; ok {
-		return h
-	}
-	h := l.fresh("as")
-	remember(l, l.mts, key, h)
+	return l.once("as", t, func(name string) { l.emitAssert(name, t) })
+}
+
+func (l *Lowerer) emitAssert(h string, t types.Type) {
 	rt := l.imp(rtPath)
 	ts := l.typ(t)
 	switch {
@@ -460,24 +453,18 @@ func (l *Lowerer) assert(t types.Type) string {
 	default:
 		fmt.Fprintf(&l.funcs, "func %s(x interface{}) (%s, bool) {\nz, ok := x.(%s)\nreturn z, ok\n}\n", h, ts, ts)
 	}
-	return h
 }
 
 func (l *Lowerer) must(t types.Type) string {
-	key := "must" + l.canon(t)
-	if h, ok := l.mts[key]; ok {
-		return h
-	}
-	h := l.fresh("must")
-	remember(l, l.mts, key, h)
-	methods := ""
-	if isIface(t) {
-		for _, m := range l.ifaceMethods(t) {
-			methods += ", " + strconv.Quote(m.Name())
+	return l.once("must", t, func(name string) {
+		methods := ""
+		if isIface(t) {
+			for _, m := range l.ifaceMethods(t) {
+				methods += ", " + strconv.Quote(m.Name())
+			}
 		}
-	}
-	fmt.Fprintf(&l.funcs, "func %s(x interface{}) %s {\nv, ok := %s(x)\nif !ok { panic(%s.AssertErr(x, %q%s)) }\nreturn v\n}\n", h, l.typ(t), l.assert(t), l.imp(rtPath), l.display(t), methods)
-	return h
+		fmt.Fprintf(&l.funcs, "func %s(x interface{}) %s {\nv, ok := %s(x)\nif !ok { panic(%s.AssertErr(x, %q%s)) }\nreturn v\n}\n", name, l.typ(t), l.assert(t), l.imp(rtPath), l.display(t), methods)
+	})
 }
 
 // erasedOf spells expression s of interface type t in the erased form.

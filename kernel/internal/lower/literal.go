@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-func (e *fnEnv) compLit(x *ast.CompositeLit, hint types.Type) string {
+func (e *fnEnv) compLit(x *ast.CompositeLit) string {
 	l := e.l
 	t := e.typeOf(x)
 	if p, ok := under(t).(*types.Pointer); ok && !l.endless(t) {
@@ -31,7 +31,7 @@ func (e *fnEnv) literalOf(x *ast.CompositeLit, t types.Type) string {
 	var parts []string
 	elem := func(v ast.Expr, et types.Type) string {
 		if cl, ok := ast.Unparen(v).(*ast.CompositeLit); ok {
-			return e.wrapIface(e.compLit(cl, et), e.typeOf(cl), et)
+			return e.wrapIface(e.compLit(cl), e.typeOf(cl), et)
 		}
 		return e.exprTo(v, et)
 	}

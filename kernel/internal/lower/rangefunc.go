@@ -73,7 +73,7 @@ func (e *fnEnv) rangeFunc(w *writer, s *ast.RangeStmt, sig *types.Signature, lab
 	w.f("{")
 	st := l.fresh("st")
 	done := l.fresh("done")
-	rc := &rfCtx{st: st, done: done, fn: e}
+	rc := &rfCtx{st: st, done: done}
 	w.f("%s := 0\n_ = %s", st, st)
 	hasRet := containsReturn(s.Body)
 	top := len(e.rf) == 0

@@ -115,24 +115,8 @@ func (e *fnEnv) stmt(w *writer, s ast.Stmt, label string) {
 func (e *fnEnv) ret(w *writer, s *ast.ReturnStmt) {
 	l := e.l
 	if len(e.rf) > 0 {
-		// inside a range-over-func body: the outermost function's results
-		rc := e.rf[len(e.rf)-1]
-		fn := rc.fn
-		if len(s.Results) > 0 {
-			var lhs []string
-			var ts []types.Type
-			res := fn.sig.Results()
-			for i := 0; i < res.Len(); i++ {
-				lhs = append(lhs, fn.retVars[i])
-				ts = append(ts, e.sb.apply(res.At(i).Type()))
-			}
-			if len(s.Results) == 1 && res.Len() > 1 {
-				e.parallel(w, lhs, []string{e.expr(s.Results[0])}, ts, s.Results)
-			} else {
-				for i, r := range s.Results {
-					w.f("%s = %s", lhs[i], e.exprTo(r, ts[i]))
-				}
-			}
+		if len(s.Results) > 0 { // inside the body of a range over a function
+			e.setResults(w, s, e.retVars)
 		}
 		w.f("%s = 1", e.rf[0].st)
 		for _, r := range e.rf {
@@ -149,23 +133,7 @@ func (e *fnEnv) ret(w *writer, s *ast.ReturnStmt) {
 	}
 	res := e.sig.Results()
 	if e.defers != "" { // into the variables, which the deferred calls may change
-		var ts []types.Type
-		var rs []string
-		for i := range res.Len() {
-			ts = append(ts, e.sb.apply(res.At(i).Type()))
-		}
-		if len(s.Results) == 1 && res.Len() > 1 {
-			rs = append(rs, e.expr(s.Results[0]))
-		} else {
-			for i, r := range s.Results {
-				rs = append(rs, e.exprTo(r, ts[i]))
-			}
-		}
-		if len(ts) == 1 {
-			w.f("%s = %s", e.resVars[0], rs[0])
-		} else {
-			e.parallel(w, e.resVars, rs, ts, s.Results)
-		}
+		e.setResults(w, s, e.resVars)
 		e.leave(w)
 		return
 	}
@@ -200,6 +168,28 @@ func (e *fnEnv) ret(w *writer, s *ast.ReturnStmt) {
 		rs = ts
 	}
 	w.f("return %s", strings.Join(rs, ", "))
+}
+
+// setResults assigns what a return statement returns to the variables of the results.
+func (e *fnEnv) setResults(w *writer, s *ast.ReturnStmt, vars []string) {
+	res := e.sig.Results()
+	var ts []types.Type
+	for i := range res.Len() {
+		ts = append(ts, e.sb.apply(res.At(i).Type()))
+	}
+	if len(ts) == 1 {
+		w.f("%s = %s", vars[0], e.exprTo(s.Results[0], ts[0]))
+		return
+	}
+	var rs []string
+	if len(s.Results) == 1 {
+		rs = append(rs, e.expr(s.Results[0]))
+	} else {
+		for i, r := range s.Results {
+			rs = append(rs, e.exprTo(r, ts[i]))
+		}
+	}
+	e.parallel(w, vars, rs, ts, s.Results)
 }
 
 // leave returns with what the results' variables hold.

@@ -357,27 +357,29 @@ func (l *Lowerer) endless(t types.Type) bool {
 
 // core spells what a value of an endless type holds: a value of the underlying type, nil for none.
 func (l *Lowerer) core(s string, t types.Type) string {
-	key := "core" + l.canon(t)
-	h, ok := l.mts[key]
-	if !ok {
-		h = l.fresh("core")
-		remember(l, l.mts, key, h)
+	return l.once("core", t, func(name string) {
 		u := l.typ(under(t))
-		fmt.Fprintf(&l.funcs, "func %s(x interface{}) %s {\nvar z %s\nif x == nil { return z }\nreturn x.(%s)\n}\n", h, u, u, u)
-	}
-	return h + "(" + s + ")"
+		fmt.Fprintf(&l.funcs, "func %s(x interface{}) %s {\nvar z %s\nif x == nil { return z }\nreturn x.(%s)\n}\n", name, u, u, u)
+	}) + "(" + s + ")"
 }
 
 // made is the opposite of core.
 func (l *Lowerer) made(s string, t types.Type) string {
-	key := "made" + l.canon(t)
-	h, ok := l.mts[key]
-	if !ok {
-		h = l.fresh("made")
-		remember(l, l.mts, key, h)
-		fmt.Fprintf(&l.funcs, "func %s(x %s) interface{} { return x }\n", h, l.typ(under(t)))
+	return l.once("made", t, func(name string) {
+		fmt.Fprintf(&l.funcs, "func %s(x %s) interface{} { return x }\n", name, l.typ(under(t)))
+	}) + "(" + s + ")"
+}
+
+// once returns the name of the function that does something for a type, which emit writes when it is new.
+func (l *Lowerer) once(what string, t types.Type, emit func(name string)) string {
+	key := what + l.canon(t)
+	if name, ok := l.mts[key]; ok {
+		return name
 	}
-	return h + "(" + s + ")"
+	name := l.fresh(what)
+	remember(l, l.mts, key, name)
+	emit(name)
+	return name
 }
 
 func targs(t *types.Named) []types.Type {
