@@ -41,13 +41,13 @@ func nameOf(x any) string {
 	if s, ok := x.(string); ok {
 		return s
 	}
-	t := reflect.TypeOf(rt.Raw(x))
+	t := reflect.TypeOf(x)
 	if t == nil {
 		return "nil"
 	}
-	name := strings.TrimLeft(rt.TName(x), "*")
+	name := strings.TrimLeft(t.String(), "*")
 	if t.Kind() == reflect.Func {
-		name = runtime.FuncForPC(reflect.ValueOf(rt.Raw(x)).Pointer()).Name() // path/to/package.Name, or package.(*Type).Name-fm
+		name = runtime.FuncForPC(reflect.ValueOf(x).Pointer()).Name() // path/to/package.Name, or package.(*Type).Name-fm
 		name = strings.NewReplacer("(*", "", ")", "", "-fm", "").Replace(name)
 		if strings.HasPrefix(name, "reflect.") {
 			panic(errors.New("help: a function of the notebook has no name here; give it in quotes: help(\"name\")"))

@@ -28,7 +28,7 @@ func Interact(f any, controls ...Control) (*VBox, error) {
 	if n, ok := f.(rt.Named); ok {
 		f, names = n.Value, n.Names
 	}
-	fn := reflect.ValueOf(rt.Raw(f))
+	fn := reflect.ValueOf(f)
 	if fn.Kind() != reflect.Func || fn.IsNil() {
 		return nil, fmt.Errorf("widgets: interact: want a function, not a %T", f)
 	}

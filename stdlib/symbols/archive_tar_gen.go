@@ -3,58 +3,24 @@
 package symbols
 
 import (
-	p_archive_tar "archive/tar"
-	"gobayes/stdlib/dynamic"
-	p_io_fs "io/fs"
+	p "archive/tar"
 	"reflect"
-	p_time "time"
 )
 
 func archive_tarTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ErrFieldTooLong":    reflect.ValueOf(&p_archive_tar.ErrFieldTooLong).Elem(),
-		"ErrHeader":          reflect.ValueOf(&p_archive_tar.ErrHeader).Elem(),
-		"ErrInsecurePath":    reflect.ValueOf(&p_archive_tar.ErrInsecurePath).Elem(),
-		"ErrWriteAfterClose": reflect.ValueOf(&p_archive_tar.ErrWriteAfterClose).Elem(),
-		"ErrWriteTooLong":    reflect.ValueOf(&p_archive_tar.ErrWriteTooLong).Elem(),
-		"FileInfoHeader":     reflect.ValueOf(p_archive_tar.FileInfoHeader),
-		"FileInfoNames":      reflect.ValueOf((*p_archive_tar.FileInfoNames)(nil)),
-		"Format":             reflect.ValueOf((*p_archive_tar.Format)(nil)),
-		"Header":             reflect.ValueOf((*p_archive_tar.Header)(nil)),
-		"NewReader":          reflect.ValueOf(p_archive_tar.NewReader),
-		"NewWriter":          reflect.ValueOf(p_archive_tar.NewWriter),
-		"Reader":             reflect.ValueOf((*p_archive_tar.Reader)(nil)),
-		"Writer":             reflect.ValueOf((*p_archive_tar.Writer)(nil)),
+		"ErrFieldTooLong":    reflect.ValueOf(&p.ErrFieldTooLong).Elem(),
+		"ErrHeader":          reflect.ValueOf(&p.ErrHeader).Elem(),
+		"ErrInsecurePath":    reflect.ValueOf(&p.ErrInsecurePath).Elem(),
+		"ErrWriteAfterClose": reflect.ValueOf(&p.ErrWriteAfterClose).Elem(),
+		"ErrWriteTooLong":    reflect.ValueOf(&p.ErrWriteTooLong).Elem(),
+		"FileInfoHeader":     reflect.ValueOf(p.FileInfoHeader),
+		"FileInfoNames":      reflect.ValueOf((*p.FileInfoNames)(nil)),
+		"Format":             reflect.ValueOf((*p.Format)(nil)),
+		"Header":             reflect.ValueOf((*p.Header)(nil)),
+		"NewReader":          reflect.ValueOf(p.NewReader),
+		"NewWriter":          reflect.ValueOf(p.NewWriter),
+		"Reader":             reflect.ValueOf((*p.Reader)(nil)),
+		"Writer":             reflect.ValueOf((*p.Writer)(nil)),
 	}
-}
-
-var archive_tarWrap = map[string]Wrapper{
-	"FileInfoNames": {[]string{"Gname", "IsDir", "ModTime", "Mode", "Name", "Size", "Sys", "Uname"}, func(v dynamic.Value) any { return w_archive_tar_FileInfoNames{dynamic.Wrapped{V: v}} }},
-}
-
-type w_archive_tar_FileInfoNames struct{ dynamic.Wrapped }
-
-func (w w_archive_tar_FileInfoNames) Gname() (string, error) {
-	return dynamic.Method[func(any) (string, error)](w.V, "Gname")(w.V.Value())
-}
-func (w w_archive_tar_FileInfoNames) IsDir() bool {
-	return dynamic.Method[func(any) bool](w.V, "IsDir")(w.V.Value())
-}
-func (w w_archive_tar_FileInfoNames) ModTime() p_time.Time {
-	return dynamic.Method[func(any) p_time.Time](w.V, "ModTime")(w.V.Value())
-}
-func (w w_archive_tar_FileInfoNames) Mode() p_io_fs.FileMode {
-	return dynamic.Method[func(any) p_io_fs.FileMode](w.V, "Mode")(w.V.Value())
-}
-func (w w_archive_tar_FileInfoNames) Name() string {
-	return dynamic.Method[func(any) string](w.V, "Name")(w.V.Value())
-}
-func (w w_archive_tar_FileInfoNames) Size() int64 {
-	return dynamic.Method[func(any) int64](w.V, "Size")(w.V.Value())
-}
-func (w w_archive_tar_FileInfoNames) Sys() any {
-	return dynamic.Method[func(any) any](w.V, "Sys")(w.V.Value())
-}
-func (w w_archive_tar_FileInfoNames) Uname() (string, error) {
-	return dynamic.Method[func(any) (string, error)](w.V, "Uname")(w.V.Value())
 }

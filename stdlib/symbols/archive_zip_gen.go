@@ -3,30 +3,28 @@
 package symbols
 
 import (
-	p_archive_zip "archive/zip"
+	p "archive/zip"
 	"reflect"
 )
 
 func archive_zipTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Compressor":           reflect.ValueOf((*p_archive_zip.Compressor)(nil)),
-		"Decompressor":         reflect.ValueOf((*p_archive_zip.Decompressor)(nil)),
-		"ErrAlgorithm":         reflect.ValueOf(&p_archive_zip.ErrAlgorithm).Elem(),
-		"ErrChecksum":          reflect.ValueOf(&p_archive_zip.ErrChecksum).Elem(),
-		"ErrFormat":            reflect.ValueOf(&p_archive_zip.ErrFormat).Elem(),
-		"ErrInsecurePath":      reflect.ValueOf(&p_archive_zip.ErrInsecurePath).Elem(),
-		"File":                 reflect.ValueOf((*p_archive_zip.File)(nil)),
-		"FileHeader":           reflect.ValueOf((*p_archive_zip.FileHeader)(nil)),
-		"FileInfoHeader":       reflect.ValueOf(p_archive_zip.FileInfoHeader),
-		"NewReader":            reflect.ValueOf(p_archive_zip.NewReader),
-		"NewWriter":            reflect.ValueOf(p_archive_zip.NewWriter),
-		"OpenReader":           reflect.ValueOf(p_archive_zip.OpenReader),
-		"ReadCloser":           reflect.ValueOf((*p_archive_zip.ReadCloser)(nil)),
-		"Reader":               reflect.ValueOf((*p_archive_zip.Reader)(nil)),
-		"RegisterCompressor":   reflect.ValueOf(p_archive_zip.RegisterCompressor),
-		"RegisterDecompressor": reflect.ValueOf(p_archive_zip.RegisterDecompressor),
-		"Writer":               reflect.ValueOf((*p_archive_zip.Writer)(nil)),
+		"Compressor":           reflect.ValueOf((*p.Compressor)(nil)),
+		"Decompressor":         reflect.ValueOf((*p.Decompressor)(nil)),
+		"ErrAlgorithm":         reflect.ValueOf(&p.ErrAlgorithm).Elem(),
+		"ErrChecksum":          reflect.ValueOf(&p.ErrChecksum).Elem(),
+		"ErrFormat":            reflect.ValueOf(&p.ErrFormat).Elem(),
+		"ErrInsecurePath":      reflect.ValueOf(&p.ErrInsecurePath).Elem(),
+		"File":                 reflect.ValueOf((*p.File)(nil)),
+		"FileHeader":           reflect.ValueOf((*p.FileHeader)(nil)),
+		"FileInfoHeader":       reflect.ValueOf(p.FileInfoHeader),
+		"NewReader":            reflect.ValueOf(p.NewReader),
+		"NewWriter":            reflect.ValueOf(p.NewWriter),
+		"OpenReader":           reflect.ValueOf(p.OpenReader),
+		"ReadCloser":           reflect.ValueOf((*p.ReadCloser)(nil)),
+		"Reader":               reflect.ValueOf((*p.Reader)(nil)),
+		"RegisterCompressor":   reflect.ValueOf(p.RegisterCompressor),
+		"RegisterDecompressor": reflect.ValueOf(p.RegisterDecompressor),
+		"Writer":               reflect.ValueOf((*p.Writer)(nil)),
 	}
 }
-
-var archive_zipWrap = map[string]Wrapper{}

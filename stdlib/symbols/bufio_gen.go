@@ -3,37 +3,35 @@
 package symbols
 
 import (
-	p_bufio "bufio"
+	p "bufio"
 	"reflect"
 )
 
 func bufioTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ErrAdvanceTooFar":     reflect.ValueOf(&p_bufio.ErrAdvanceTooFar).Elem(),
-		"ErrBadReadCount":      reflect.ValueOf(&p_bufio.ErrBadReadCount).Elem(),
-		"ErrBufferFull":        reflect.ValueOf(&p_bufio.ErrBufferFull).Elem(),
-		"ErrFinalToken":        reflect.ValueOf(&p_bufio.ErrFinalToken).Elem(),
-		"ErrInvalidUnreadByte": reflect.ValueOf(&p_bufio.ErrInvalidUnreadByte).Elem(),
-		"ErrInvalidUnreadRune": reflect.ValueOf(&p_bufio.ErrInvalidUnreadRune).Elem(),
-		"ErrNegativeAdvance":   reflect.ValueOf(&p_bufio.ErrNegativeAdvance).Elem(),
-		"ErrNegativeCount":     reflect.ValueOf(&p_bufio.ErrNegativeCount).Elem(),
-		"ErrTooLong":           reflect.ValueOf(&p_bufio.ErrTooLong).Elem(),
-		"NewReadWriter":        reflect.ValueOf(p_bufio.NewReadWriter),
-		"NewReader":            reflect.ValueOf(p_bufio.NewReader),
-		"NewReaderSize":        reflect.ValueOf(p_bufio.NewReaderSize),
-		"NewScanner":           reflect.ValueOf(p_bufio.NewScanner),
-		"NewWriter":            reflect.ValueOf(p_bufio.NewWriter),
-		"NewWriterSize":        reflect.ValueOf(p_bufio.NewWriterSize),
-		"ReadWriter":           reflect.ValueOf((*p_bufio.ReadWriter)(nil)),
-		"Reader":               reflect.ValueOf((*p_bufio.Reader)(nil)),
-		"ScanBytes":            reflect.ValueOf(p_bufio.ScanBytes),
-		"ScanLines":            reflect.ValueOf(p_bufio.ScanLines),
-		"ScanRunes":            reflect.ValueOf(p_bufio.ScanRunes),
-		"ScanWords":            reflect.ValueOf(p_bufio.ScanWords),
-		"Scanner":              reflect.ValueOf((*p_bufio.Scanner)(nil)),
-		"SplitFunc":            reflect.ValueOf((*p_bufio.SplitFunc)(nil)),
-		"Writer":               reflect.ValueOf((*p_bufio.Writer)(nil)),
+		"ErrAdvanceTooFar":     reflect.ValueOf(&p.ErrAdvanceTooFar).Elem(),
+		"ErrBadReadCount":      reflect.ValueOf(&p.ErrBadReadCount).Elem(),
+		"ErrBufferFull":        reflect.ValueOf(&p.ErrBufferFull).Elem(),
+		"ErrFinalToken":        reflect.ValueOf(&p.ErrFinalToken).Elem(),
+		"ErrInvalidUnreadByte": reflect.ValueOf(&p.ErrInvalidUnreadByte).Elem(),
+		"ErrInvalidUnreadRune": reflect.ValueOf(&p.ErrInvalidUnreadRune).Elem(),
+		"ErrNegativeAdvance":   reflect.ValueOf(&p.ErrNegativeAdvance).Elem(),
+		"ErrNegativeCount":     reflect.ValueOf(&p.ErrNegativeCount).Elem(),
+		"ErrTooLong":           reflect.ValueOf(&p.ErrTooLong).Elem(),
+		"NewReadWriter":        reflect.ValueOf(p.NewReadWriter),
+		"NewReader":            reflect.ValueOf(p.NewReader),
+		"NewReaderSize":        reflect.ValueOf(p.NewReaderSize),
+		"NewScanner":           reflect.ValueOf(p.NewScanner),
+		"NewWriter":            reflect.ValueOf(p.NewWriter),
+		"NewWriterSize":        reflect.ValueOf(p.NewWriterSize),
+		"ReadWriter":           reflect.ValueOf((*p.ReadWriter)(nil)),
+		"Reader":               reflect.ValueOf((*p.Reader)(nil)),
+		"ScanBytes":            reflect.ValueOf(p.ScanBytes),
+		"ScanLines":            reflect.ValueOf(p.ScanLines),
+		"ScanRunes":            reflect.ValueOf(p.ScanRunes),
+		"ScanWords":            reflect.ValueOf(p.ScanWords),
+		"Scanner":              reflect.ValueOf((*p.Scanner)(nil)),
+		"SplitFunc":            reflect.ValueOf((*p.SplitFunc)(nil)),
+		"Writer":               reflect.ValueOf((*p.Writer)(nil)),
 	}
 }
-
-var bufioWrap = map[string]Wrapper{}

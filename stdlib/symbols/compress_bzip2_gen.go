@@ -3,15 +3,13 @@
 package symbols
 
 import (
-	p_compress_bzip2 "compress/bzip2"
+	p "compress/bzip2"
 	"reflect"
 )
 
 func compress_bzip2Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"NewReader":       reflect.ValueOf(p_compress_bzip2.NewReader),
-		"StructuralError": reflect.ValueOf((*p_compress_bzip2.StructuralError)(nil)),
+		"NewReader":       reflect.ValueOf(p.NewReader),
+		"StructuralError": reflect.ValueOf((*p.StructuralError)(nil)),
 	}
 }
-
-var compress_bzip2Wrap = map[string]Wrapper{}

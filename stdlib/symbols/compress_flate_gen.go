@@ -3,44 +3,22 @@
 package symbols
 
 import (
-	p_compress_flate "compress/flate"
-	"gobayes/stdlib/dynamic"
-	p_io "io"
+	p "compress/flate"
 	"reflect"
 )
 
 func compress_flateTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"CorruptInputError": reflect.ValueOf((*p_compress_flate.CorruptInputError)(nil)),
-		"InternalError":     reflect.ValueOf((*p_compress_flate.InternalError)(nil)),
-		"NewReader":         reflect.ValueOf(p_compress_flate.NewReader),
-		"NewReaderDict":     reflect.ValueOf(p_compress_flate.NewReaderDict),
-		"NewWriter":         reflect.ValueOf(p_compress_flate.NewWriter),
-		"NewWriterDict":     reflect.ValueOf(p_compress_flate.NewWriterDict),
-		"ReadError":         reflect.ValueOf((*p_compress_flate.ReadError)(nil)),
-		"Reader":            reflect.ValueOf((*p_compress_flate.Reader)(nil)),
-		"Resetter":          reflect.ValueOf((*p_compress_flate.Resetter)(nil)),
-		"WriteError":        reflect.ValueOf((*p_compress_flate.WriteError)(nil)),
-		"Writer":            reflect.ValueOf((*p_compress_flate.Writer)(nil)),
+		"CorruptInputError": reflect.ValueOf((*p.CorruptInputError)(nil)),
+		"InternalError":     reflect.ValueOf((*p.InternalError)(nil)),
+		"NewReader":         reflect.ValueOf(p.NewReader),
+		"NewReaderDict":     reflect.ValueOf(p.NewReaderDict),
+		"NewWriter":         reflect.ValueOf(p.NewWriter),
+		"NewWriterDict":     reflect.ValueOf(p.NewWriterDict),
+		"ReadError":         reflect.ValueOf((*p.ReadError)(nil)),
+		"Reader":            reflect.ValueOf((*p.Reader)(nil)),
+		"Resetter":          reflect.ValueOf((*p.Resetter)(nil)),
+		"WriteError":        reflect.ValueOf((*p.WriteError)(nil)),
+		"Writer":            reflect.ValueOf((*p.Writer)(nil)),
 	}
-}
-
-var compress_flateWrap = map[string]Wrapper{
-	"Reader":   {[]string{"Read", "ReadByte"}, func(v dynamic.Value) any { return w_compress_flate_Reader{dynamic.Wrapped{V: v}} }},
-	"Resetter": {[]string{"Reset"}, func(v dynamic.Value) any { return w_compress_flate_Resetter{dynamic.Wrapped{V: v}} }},
-}
-
-type w_compress_flate_Reader struct{ dynamic.Wrapped }
-
-func (w w_compress_flate_Reader) Read(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Read")(w.V.Value(), a0)
-}
-func (w w_compress_flate_Reader) ReadByte() (byte, error) {
-	return dynamic.Method[func(any) (byte, error)](w.V, "ReadByte")(w.V.Value())
-}
-
-type w_compress_flate_Resetter struct{ dynamic.Wrapped }
-
-func (w w_compress_flate_Resetter) Reset(a0 p_io.Reader, a1 []byte) error {
-	return dynamic.Method[func(any, p_io.Reader, []byte) error](w.V, "Reset")(w.V.Value(), a0, a1)
 }

@@ -3,21 +3,19 @@
 package symbols
 
 import (
-	p_compress_gzip "compress/gzip"
+	p "compress/gzip"
 	"reflect"
 )
 
 func compress_gzipTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ErrChecksum":    reflect.ValueOf(&p_compress_gzip.ErrChecksum).Elem(),
-		"ErrHeader":      reflect.ValueOf(&p_compress_gzip.ErrHeader).Elem(),
-		"Header":         reflect.ValueOf((*p_compress_gzip.Header)(nil)),
-		"NewReader":      reflect.ValueOf(p_compress_gzip.NewReader),
-		"NewWriter":      reflect.ValueOf(p_compress_gzip.NewWriter),
-		"NewWriterLevel": reflect.ValueOf(p_compress_gzip.NewWriterLevel),
-		"Reader":         reflect.ValueOf((*p_compress_gzip.Reader)(nil)),
-		"Writer":         reflect.ValueOf((*p_compress_gzip.Writer)(nil)),
+		"ErrChecksum":    reflect.ValueOf(&p.ErrChecksum).Elem(),
+		"ErrHeader":      reflect.ValueOf(&p.ErrHeader).Elem(),
+		"Header":         reflect.ValueOf((*p.Header)(nil)),
+		"NewReader":      reflect.ValueOf(p.NewReader),
+		"NewWriter":      reflect.ValueOf(p.NewWriter),
+		"NewWriterLevel": reflect.ValueOf(p.NewWriterLevel),
+		"Reader":         reflect.ValueOf((*p.Reader)(nil)),
+		"Writer":         reflect.ValueOf((*p.Writer)(nil)),
 	}
 }
-
-var compress_gzipWrap = map[string]Wrapper{}

@@ -3,18 +3,16 @@
 package symbols
 
 import (
-	p_compress_lzw "compress/lzw"
+	p "compress/lzw"
 	"reflect"
 )
 
 func compress_lzwTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"NewReader": reflect.ValueOf(p_compress_lzw.NewReader),
-		"NewWriter": reflect.ValueOf(p_compress_lzw.NewWriter),
-		"Order":     reflect.ValueOf((*p_compress_lzw.Order)(nil)),
-		"Reader":    reflect.ValueOf((*p_compress_lzw.Reader)(nil)),
-		"Writer":    reflect.ValueOf((*p_compress_lzw.Writer)(nil)),
+		"NewReader": reflect.ValueOf(p.NewReader),
+		"NewWriter": reflect.ValueOf(p.NewWriter),
+		"Order":     reflect.ValueOf((*p.Order)(nil)),
+		"Reader":    reflect.ValueOf((*p.Reader)(nil)),
+		"Writer":    reflect.ValueOf((*p.Writer)(nil)),
 	}
 }
-
-var compress_lzwWrap = map[string]Wrapper{}

@@ -3,33 +3,21 @@
 package symbols
 
 import (
-	p_compress_zlib "compress/zlib"
-	"gobayes/stdlib/dynamic"
-	p_io "io"
+	p "compress/zlib"
 	"reflect"
 )
 
 func compress_zlibTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ErrChecksum":        reflect.ValueOf(&p_compress_zlib.ErrChecksum).Elem(),
-		"ErrDictionary":      reflect.ValueOf(&p_compress_zlib.ErrDictionary).Elem(),
-		"ErrHeader":          reflect.ValueOf(&p_compress_zlib.ErrHeader).Elem(),
-		"NewReader":          reflect.ValueOf(p_compress_zlib.NewReader),
-		"NewReaderDict":      reflect.ValueOf(p_compress_zlib.NewReaderDict),
-		"NewWriter":          reflect.ValueOf(p_compress_zlib.NewWriter),
-		"NewWriterLevel":     reflect.ValueOf(p_compress_zlib.NewWriterLevel),
-		"NewWriterLevelDict": reflect.ValueOf(p_compress_zlib.NewWriterLevelDict),
-		"Resetter":           reflect.ValueOf((*p_compress_zlib.Resetter)(nil)),
-		"Writer":             reflect.ValueOf((*p_compress_zlib.Writer)(nil)),
+		"ErrChecksum":        reflect.ValueOf(&p.ErrChecksum).Elem(),
+		"ErrDictionary":      reflect.ValueOf(&p.ErrDictionary).Elem(),
+		"ErrHeader":          reflect.ValueOf(&p.ErrHeader).Elem(),
+		"NewReader":          reflect.ValueOf(p.NewReader),
+		"NewReaderDict":      reflect.ValueOf(p.NewReaderDict),
+		"NewWriter":          reflect.ValueOf(p.NewWriter),
+		"NewWriterLevel":     reflect.ValueOf(p.NewWriterLevel),
+		"NewWriterLevelDict": reflect.ValueOf(p.NewWriterLevelDict),
+		"Resetter":           reflect.ValueOf((*p.Resetter)(nil)),
+		"Writer":             reflect.ValueOf((*p.Writer)(nil)),
 	}
-}
-
-var compress_zlibWrap = map[string]Wrapper{
-	"Resetter": {[]string{"Reset"}, func(v dynamic.Value) any { return w_compress_zlib_Resetter{dynamic.Wrapped{V: v}} }},
-}
-
-type w_compress_zlib_Resetter struct{ dynamic.Wrapped }
-
-func (w w_compress_zlib_Resetter) Reset(a0 p_io.Reader, a1 []byte) error {
-	return dynamic.Method[func(any, p_io.Reader, []byte) error](w.V, "Reset")(w.V.Value(), a0, a1)
 }

@@ -3,40 +3,17 @@
 package symbols
 
 import (
-	p_container_heap "container/heap"
-	"gobayes/stdlib/dynamic"
+	p "container/heap"
 	"reflect"
 )
 
 func container_heapTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Fix":       reflect.ValueOf(p_container_heap.Fix),
-		"Init":      reflect.ValueOf(p_container_heap.Init),
-		"Interface": reflect.ValueOf((*p_container_heap.Interface)(nil)),
-		"Pop":       reflect.ValueOf(p_container_heap.Pop),
-		"Push":      reflect.ValueOf(p_container_heap.Push),
-		"Remove":    reflect.ValueOf(p_container_heap.Remove),
+		"Fix":       reflect.ValueOf(p.Fix),
+		"Init":      reflect.ValueOf(p.Init),
+		"Interface": reflect.ValueOf((*p.Interface)(nil)),
+		"Pop":       reflect.ValueOf(p.Pop),
+		"Push":      reflect.ValueOf(p.Push),
+		"Remove":    reflect.ValueOf(p.Remove),
 	}
-}
-
-var container_heapWrap = map[string]Wrapper{
-	"Interface": {[]string{"Len", "Less", "Pop", "Push", "Swap"}, func(v dynamic.Value) any { return w_container_heap_Interface{dynamic.Wrapped{V: v}} }},
-}
-
-type w_container_heap_Interface struct{ dynamic.Wrapped }
-
-func (w w_container_heap_Interface) Len() int {
-	return dynamic.Method[func(any) int](w.V, "Len")(w.V.Value())
-}
-func (w w_container_heap_Interface) Less(a0 int, a1 int) bool {
-	return dynamic.Method[func(any, int, int) bool](w.V, "Less")(w.V.Value(), a0, a1)
-}
-func (w w_container_heap_Interface) Pop() any {
-	return dynamic.Method[func(any) any](w.V, "Pop")(w.V.Value())
-}
-func (w w_container_heap_Interface) Push(a0 any) {
-	dynamic.Method[func(any, any)](w.V, "Push")(w.V.Value(), a0)
-}
-func (w w_container_heap_Interface) Swap(a0 int, a1 int) {
-	dynamic.Method[func(any, int, int)](w.V, "Swap")(w.V.Value(), a0, a1)
 }

@@ -3,16 +3,14 @@
 package symbols
 
 import (
-	p_container_list "container/list"
+	p "container/list"
 	"reflect"
 )
 
 func container_listTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Element": reflect.ValueOf((*p_container_list.Element)(nil)),
-		"List":    reflect.ValueOf((*p_container_list.List)(nil)),
-		"New":     reflect.ValueOf(p_container_list.New),
+		"Element": reflect.ValueOf((*p.Element)(nil)),
+		"List":    reflect.ValueOf((*p.List)(nil)),
+		"New":     reflect.ValueOf(p.New),
 	}
 }
-
-var container_listWrap = map[string]Wrapper{}

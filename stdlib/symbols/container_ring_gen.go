@@ -3,15 +3,13 @@
 package symbols
 
 import (
-	p_container_ring "container/ring"
+	p "container/ring"
 	"reflect"
 )
 
 func container_ringTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"New":  reflect.ValueOf(p_container_ring.New),
-		"Ring": reflect.ValueOf((*p_container_ring.Ring)(nil)),
+		"New":  reflect.ValueOf(p.New),
+		"Ring": reflect.ValueOf((*p.Ring)(nil)),
 	}
 }
-
-var container_ringWrap = map[string]Wrapper{}

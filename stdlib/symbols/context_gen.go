@@ -3,49 +3,28 @@
 package symbols
 
 import (
-	p_context "context"
-	"gobayes/stdlib/dynamic"
+	p "context"
 	"reflect"
-	p_time "time"
 )
 
 func contextTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AfterFunc":         reflect.ValueOf(p_context.AfterFunc),
-		"Background":        reflect.ValueOf(p_context.Background),
-		"CancelCauseFunc":   reflect.ValueOf((*p_context.CancelCauseFunc)(nil)),
-		"CancelFunc":        reflect.ValueOf((*p_context.CancelFunc)(nil)),
-		"Canceled":          reflect.ValueOf(&p_context.Canceled).Elem(),
-		"Cause":             reflect.ValueOf(p_context.Cause),
-		"Context":           reflect.ValueOf((*p_context.Context)(nil)),
-		"DeadlineExceeded":  reflect.ValueOf(&p_context.DeadlineExceeded).Elem(),
-		"TODO":              reflect.ValueOf(p_context.TODO),
-		"WithCancel":        reflect.ValueOf(p_context.WithCancel),
-		"WithCancelCause":   reflect.ValueOf(p_context.WithCancelCause),
-		"WithDeadline":      reflect.ValueOf(p_context.WithDeadline),
-		"WithDeadlineCause": reflect.ValueOf(p_context.WithDeadlineCause),
-		"WithTimeout":       reflect.ValueOf(p_context.WithTimeout),
-		"WithTimeoutCause":  reflect.ValueOf(p_context.WithTimeoutCause),
-		"WithValue":         reflect.ValueOf(p_context.WithValue),
-		"WithoutCancel":     reflect.ValueOf(p_context.WithoutCancel),
+		"AfterFunc":         reflect.ValueOf(p.AfterFunc),
+		"Background":        reflect.ValueOf(p.Background),
+		"CancelCauseFunc":   reflect.ValueOf((*p.CancelCauseFunc)(nil)),
+		"CancelFunc":        reflect.ValueOf((*p.CancelFunc)(nil)),
+		"Canceled":          reflect.ValueOf(&p.Canceled).Elem(),
+		"Cause":             reflect.ValueOf(p.Cause),
+		"Context":           reflect.ValueOf((*p.Context)(nil)),
+		"DeadlineExceeded":  reflect.ValueOf(&p.DeadlineExceeded).Elem(),
+		"TODO":              reflect.ValueOf(p.TODO),
+		"WithCancel":        reflect.ValueOf(p.WithCancel),
+		"WithCancelCause":   reflect.ValueOf(p.WithCancelCause),
+		"WithDeadline":      reflect.ValueOf(p.WithDeadline),
+		"WithDeadlineCause": reflect.ValueOf(p.WithDeadlineCause),
+		"WithTimeout":       reflect.ValueOf(p.WithTimeout),
+		"WithTimeoutCause":  reflect.ValueOf(p.WithTimeoutCause),
+		"WithValue":         reflect.ValueOf(p.WithValue),
+		"WithoutCancel":     reflect.ValueOf(p.WithoutCancel),
 	}
-}
-
-var contextWrap = map[string]Wrapper{
-	"Context": {[]string{"Deadline", "Done", "Err", "Value"}, func(v dynamic.Value) any { return w_context_Context{dynamic.Wrapped{V: v}} }},
-}
-
-type w_context_Context struct{ dynamic.Wrapped }
-
-func (w w_context_Context) Deadline() (p_time.Time, bool) {
-	return dynamic.Method[func(any) (p_time.Time, bool)](w.V, "Deadline")(w.V.Value())
-}
-func (w w_context_Context) Done() <-chan struct{} {
-	return dynamic.Method[func(any) <-chan struct{}](w.V, "Done")(w.V.Value())
-}
-func (w w_context_Context) Err() error {
-	return dynamic.Method[func(any) error](w.V, "Err")(w.V.Value())
-}
-func (w w_context_Context) Value(a0 any) any {
-	return dynamic.Method[func(any, any) any](w.V, "Value")(w.V.Value(), a0)
 }

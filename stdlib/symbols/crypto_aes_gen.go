@@ -3,15 +3,13 @@
 package symbols
 
 import (
-	p_crypto_aes "crypto/aes"
+	p "crypto/aes"
 	"reflect"
 )
 
 func crypto_aesTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"KeySizeError": reflect.ValueOf((*p_crypto_aes.KeySizeError)(nil)),
-		"NewCipher":    reflect.ValueOf(p_crypto_aes.NewCipher),
+		"KeySizeError": reflect.ValueOf((*p.KeySizeError)(nil)),
+		"NewCipher":    reflect.ValueOf(p.NewCipher),
 	}
 }
-
-var crypto_aesWrap = map[string]Wrapper{}

@@ -3,77 +3,27 @@
 package symbols
 
 import (
-	p_crypto_cipher "crypto/cipher"
-	"gobayes/stdlib/dynamic"
+	p "crypto/cipher"
 	"reflect"
 )
 
 func crypto_cipherTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AEAD":                  reflect.ValueOf((*p_crypto_cipher.AEAD)(nil)),
-		"Block":                 reflect.ValueOf((*p_crypto_cipher.Block)(nil)),
-		"BlockMode":             reflect.ValueOf((*p_crypto_cipher.BlockMode)(nil)),
-		"NewCBCDecrypter":       reflect.ValueOf(p_crypto_cipher.NewCBCDecrypter),
-		"NewCBCEncrypter":       reflect.ValueOf(p_crypto_cipher.NewCBCEncrypter),
-		"NewCFBDecrypter":       reflect.ValueOf(p_crypto_cipher.NewCFBDecrypter),
-		"NewCFBEncrypter":       reflect.ValueOf(p_crypto_cipher.NewCFBEncrypter),
-		"NewCTR":                reflect.ValueOf(p_crypto_cipher.NewCTR),
-		"NewGCM":                reflect.ValueOf(p_crypto_cipher.NewGCM),
-		"NewGCMWithNonceSize":   reflect.ValueOf(p_crypto_cipher.NewGCMWithNonceSize),
-		"NewGCMWithRandomNonce": reflect.ValueOf(p_crypto_cipher.NewGCMWithRandomNonce),
-		"NewGCMWithTagSize":     reflect.ValueOf(p_crypto_cipher.NewGCMWithTagSize),
-		"NewOFB":                reflect.ValueOf(p_crypto_cipher.NewOFB),
-		"Stream":                reflect.ValueOf((*p_crypto_cipher.Stream)(nil)),
-		"StreamReader":          reflect.ValueOf((*p_crypto_cipher.StreamReader)(nil)),
-		"StreamWriter":          reflect.ValueOf((*p_crypto_cipher.StreamWriter)(nil)),
+		"AEAD":                  reflect.ValueOf((*p.AEAD)(nil)),
+		"Block":                 reflect.ValueOf((*p.Block)(nil)),
+		"BlockMode":             reflect.ValueOf((*p.BlockMode)(nil)),
+		"NewCBCDecrypter":       reflect.ValueOf(p.NewCBCDecrypter),
+		"NewCBCEncrypter":       reflect.ValueOf(p.NewCBCEncrypter),
+		"NewCFBDecrypter":       reflect.ValueOf(p.NewCFBDecrypter),
+		"NewCFBEncrypter":       reflect.ValueOf(p.NewCFBEncrypter),
+		"NewCTR":                reflect.ValueOf(p.NewCTR),
+		"NewGCM":                reflect.ValueOf(p.NewGCM),
+		"NewGCMWithNonceSize":   reflect.ValueOf(p.NewGCMWithNonceSize),
+		"NewGCMWithRandomNonce": reflect.ValueOf(p.NewGCMWithRandomNonce),
+		"NewGCMWithTagSize":     reflect.ValueOf(p.NewGCMWithTagSize),
+		"NewOFB":                reflect.ValueOf(p.NewOFB),
+		"Stream":                reflect.ValueOf((*p.Stream)(nil)),
+		"StreamReader":          reflect.ValueOf((*p.StreamReader)(nil)),
+		"StreamWriter":          reflect.ValueOf((*p.StreamWriter)(nil)),
 	}
-}
-
-var crypto_cipherWrap = map[string]Wrapper{
-	"AEAD":      {[]string{"NonceSize", "Open", "Overhead", "Seal"}, func(v dynamic.Value) any { return w_crypto_cipher_AEAD{dynamic.Wrapped{V: v}} }},
-	"Block":     {[]string{"BlockSize", "Decrypt", "Encrypt"}, func(v dynamic.Value) any { return w_crypto_cipher_Block{dynamic.Wrapped{V: v}} }},
-	"BlockMode": {[]string{"BlockSize", "CryptBlocks"}, func(v dynamic.Value) any { return w_crypto_cipher_BlockMode{dynamic.Wrapped{V: v}} }},
-	"Stream":    {[]string{"XORKeyStream"}, func(v dynamic.Value) any { return w_crypto_cipher_Stream{dynamic.Wrapped{V: v}} }},
-}
-
-type w_crypto_cipher_AEAD struct{ dynamic.Wrapped }
-
-func (w w_crypto_cipher_AEAD) NonceSize() int {
-	return dynamic.Method[func(any) int](w.V, "NonceSize")(w.V.Value())
-}
-func (w w_crypto_cipher_AEAD) Open(a0 []byte, a1 []byte, a2 []byte, a3 []byte) ([]byte, error) {
-	return dynamic.Method[func(any, []byte, []byte, []byte, []byte) ([]byte, error)](w.V, "Open")(w.V.Value(), a0, a1, a2, a3)
-}
-func (w w_crypto_cipher_AEAD) Overhead() int {
-	return dynamic.Method[func(any) int](w.V, "Overhead")(w.V.Value())
-}
-func (w w_crypto_cipher_AEAD) Seal(a0 []byte, a1 []byte, a2 []byte, a3 []byte) []byte {
-	return dynamic.Method[func(any, []byte, []byte, []byte, []byte) []byte](w.V, "Seal")(w.V.Value(), a0, a1, a2, a3)
-}
-
-type w_crypto_cipher_Block struct{ dynamic.Wrapped }
-
-func (w w_crypto_cipher_Block) BlockSize() int {
-	return dynamic.Method[func(any) int](w.V, "BlockSize")(w.V.Value())
-}
-func (w w_crypto_cipher_Block) Decrypt(a0 []byte, a1 []byte) {
-	dynamic.Method[func(any, []byte, []byte)](w.V, "Decrypt")(w.V.Value(), a0, a1)
-}
-func (w w_crypto_cipher_Block) Encrypt(a0 []byte, a1 []byte) {
-	dynamic.Method[func(any, []byte, []byte)](w.V, "Encrypt")(w.V.Value(), a0, a1)
-}
-
-type w_crypto_cipher_BlockMode struct{ dynamic.Wrapped }
-
-func (w w_crypto_cipher_BlockMode) BlockSize() int {
-	return dynamic.Method[func(any) int](w.V, "BlockSize")(w.V.Value())
-}
-func (w w_crypto_cipher_BlockMode) CryptBlocks(a0 []byte, a1 []byte) {
-	dynamic.Method[func(any, []byte, []byte)](w.V, "CryptBlocks")(w.V.Value(), a0, a1)
-}
-
-type w_crypto_cipher_Stream struct{ dynamic.Wrapped }
-
-func (w w_crypto_cipher_Stream) XORKeyStream(a0 []byte, a1 []byte) {
-	dynamic.Method[func(any, []byte, []byte)](w.V, "XORKeyStream")(w.V.Value(), a0, a1)
 }

@@ -3,16 +3,14 @@
 package symbols
 
 import (
-	p_crypto_des "crypto/des"
+	p "crypto/des"
 	"reflect"
 )
 
 func crypto_desTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"KeySizeError":       reflect.ValueOf((*p_crypto_des.KeySizeError)(nil)),
-		"NewCipher":          reflect.ValueOf(p_crypto_des.NewCipher),
-		"NewTripleDESCipher": reflect.ValueOf(p_crypto_des.NewTripleDESCipher),
+		"KeySizeError":       reflect.ValueOf((*p.KeySizeError)(nil)),
+		"NewCipher":          reflect.ValueOf(p.NewCipher),
+		"NewTripleDESCipher": reflect.ValueOf(p.NewTripleDESCipher),
 	}
 }
-
-var crypto_desWrap = map[string]Wrapper{}

@@ -3,22 +3,20 @@
 package symbols
 
 import (
-	p_crypto_dsa "crypto/dsa"
+	p "crypto/dsa"
 	"reflect"
 )
 
 func crypto_dsaTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ErrInvalidPublicKey": reflect.ValueOf(&p_crypto_dsa.ErrInvalidPublicKey).Elem(),
-		"GenerateKey":         reflect.ValueOf(p_crypto_dsa.GenerateKey),
-		"GenerateParameters":  reflect.ValueOf(p_crypto_dsa.GenerateParameters),
-		"ParameterSizes":      reflect.ValueOf((*p_crypto_dsa.ParameterSizes)(nil)),
-		"Parameters":          reflect.ValueOf((*p_crypto_dsa.Parameters)(nil)),
-		"PrivateKey":          reflect.ValueOf((*p_crypto_dsa.PrivateKey)(nil)),
-		"PublicKey":           reflect.ValueOf((*p_crypto_dsa.PublicKey)(nil)),
-		"Sign":                reflect.ValueOf(p_crypto_dsa.Sign),
-		"Verify":              reflect.ValueOf(p_crypto_dsa.Verify),
+		"ErrInvalidPublicKey": reflect.ValueOf(&p.ErrInvalidPublicKey).Elem(),
+		"GenerateKey":         reflect.ValueOf(p.GenerateKey),
+		"GenerateParameters":  reflect.ValueOf(p.GenerateParameters),
+		"ParameterSizes":      reflect.ValueOf((*p.ParameterSizes)(nil)),
+		"Parameters":          reflect.ValueOf((*p.Parameters)(nil)),
+		"PrivateKey":          reflect.ValueOf((*p.PrivateKey)(nil)),
+		"PublicKey":           reflect.ValueOf((*p.PublicKey)(nil)),
+		"Sign":                reflect.ValueOf(p.Sign),
+		"Verify":              reflect.ValueOf(p.Verify),
 	}
 }
-
-var crypto_dsaWrap = map[string]Wrapper{}

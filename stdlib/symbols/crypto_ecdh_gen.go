@@ -3,36 +3,19 @@
 package symbols
 
 import (
-	p_crypto_ecdh "crypto/ecdh"
-	"gobayes/stdlib/dynamic"
+	p "crypto/ecdh"
 	"reflect"
 )
 
 func crypto_ecdhTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Curve":        reflect.ValueOf((*p_crypto_ecdh.Curve)(nil)),
-		"KeyExchanger": reflect.ValueOf((*p_crypto_ecdh.KeyExchanger)(nil)),
-		"P256":         reflect.ValueOf(p_crypto_ecdh.P256),
-		"P384":         reflect.ValueOf(p_crypto_ecdh.P384),
-		"P521":         reflect.ValueOf(p_crypto_ecdh.P521),
-		"PrivateKey":   reflect.ValueOf((*p_crypto_ecdh.PrivateKey)(nil)),
-		"PublicKey":    reflect.ValueOf((*p_crypto_ecdh.PublicKey)(nil)),
-		"X25519":       reflect.ValueOf(p_crypto_ecdh.X25519),
+		"Curve":        reflect.ValueOf((*p.Curve)(nil)),
+		"KeyExchanger": reflect.ValueOf((*p.KeyExchanger)(nil)),
+		"P256":         reflect.ValueOf(p.P256),
+		"P384":         reflect.ValueOf(p.P384),
+		"P521":         reflect.ValueOf(p.P521),
+		"PrivateKey":   reflect.ValueOf((*p.PrivateKey)(nil)),
+		"PublicKey":    reflect.ValueOf((*p.PublicKey)(nil)),
+		"X25519":       reflect.ValueOf(p.X25519),
 	}
-}
-
-var crypto_ecdhWrap = map[string]Wrapper{
-	"KeyExchanger": {[]string{"Curve", "ECDH", "PublicKey"}, func(v dynamic.Value) any { return w_crypto_ecdh_KeyExchanger{dynamic.Wrapped{V: v}} }},
-}
-
-type w_crypto_ecdh_KeyExchanger struct{ dynamic.Wrapped }
-
-func (w w_crypto_ecdh_KeyExchanger) Curve() p_crypto_ecdh.Curve {
-	return dynamic.Method[func(any) p_crypto_ecdh.Curve](w.V, "Curve")(w.V.Value())
-}
-func (w w_crypto_ecdh_KeyExchanger) ECDH(a0 *p_crypto_ecdh.PublicKey) ([]byte, error) {
-	return dynamic.Method[func(any, *p_crypto_ecdh.PublicKey) ([]byte, error)](w.V, "ECDH")(w.V.Value(), a0)
-}
-func (w w_crypto_ecdh_KeyExchanger) PublicKey() *p_crypto_ecdh.PublicKey {
-	return dynamic.Method[func(any) *p_crypto_ecdh.PublicKey](w.V, "PublicKey")(w.V.Value())
 }

@@ -3,22 +3,20 @@
 package symbols
 
 import (
-	p_crypto_ecdsa "crypto/ecdsa"
+	p "crypto/ecdsa"
 	"reflect"
 )
 
 func crypto_ecdsaTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"GenerateKey":                reflect.ValueOf(p_crypto_ecdsa.GenerateKey),
-		"ParseRawPrivateKey":         reflect.ValueOf(p_crypto_ecdsa.ParseRawPrivateKey),
-		"ParseUncompressedPublicKey": reflect.ValueOf(p_crypto_ecdsa.ParseUncompressedPublicKey),
-		"PrivateKey":                 reflect.ValueOf((*p_crypto_ecdsa.PrivateKey)(nil)),
-		"PublicKey":                  reflect.ValueOf((*p_crypto_ecdsa.PublicKey)(nil)),
-		"Sign":                       reflect.ValueOf(p_crypto_ecdsa.Sign),
-		"SignASN1":                   reflect.ValueOf(p_crypto_ecdsa.SignASN1),
-		"Verify":                     reflect.ValueOf(p_crypto_ecdsa.Verify),
-		"VerifyASN1":                 reflect.ValueOf(p_crypto_ecdsa.VerifyASN1),
+		"GenerateKey":                reflect.ValueOf(p.GenerateKey),
+		"ParseRawPrivateKey":         reflect.ValueOf(p.ParseRawPrivateKey),
+		"ParseUncompressedPublicKey": reflect.ValueOf(p.ParseUncompressedPublicKey),
+		"PrivateKey":                 reflect.ValueOf((*p.PrivateKey)(nil)),
+		"PublicKey":                  reflect.ValueOf((*p.PublicKey)(nil)),
+		"Sign":                       reflect.ValueOf(p.Sign),
+		"SignASN1":                   reflect.ValueOf(p.SignASN1),
+		"Verify":                     reflect.ValueOf(p.Verify),
+		"VerifyASN1":                 reflect.ValueOf(p.VerifyASN1),
 	}
 }
-
-var crypto_ecdsaWrap = map[string]Wrapper{}

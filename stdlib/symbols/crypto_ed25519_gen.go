@@ -3,21 +3,19 @@
 package symbols
 
 import (
-	p_crypto_ed25519 "crypto/ed25519"
+	p "crypto/ed25519"
 	"reflect"
 )
 
 func crypto_ed25519Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"GenerateKey":       reflect.ValueOf(p_crypto_ed25519.GenerateKey),
-		"NewKeyFromSeed":    reflect.ValueOf(p_crypto_ed25519.NewKeyFromSeed),
-		"Options":           reflect.ValueOf((*p_crypto_ed25519.Options)(nil)),
-		"PrivateKey":        reflect.ValueOf((*p_crypto_ed25519.PrivateKey)(nil)),
-		"PublicKey":         reflect.ValueOf((*p_crypto_ed25519.PublicKey)(nil)),
-		"Sign":              reflect.ValueOf(p_crypto_ed25519.Sign),
-		"Verify":            reflect.ValueOf(p_crypto_ed25519.Verify),
-		"VerifyWithOptions": reflect.ValueOf(p_crypto_ed25519.VerifyWithOptions),
+		"GenerateKey":       reflect.ValueOf(p.GenerateKey),
+		"NewKeyFromSeed":    reflect.ValueOf(p.NewKeyFromSeed),
+		"Options":           reflect.ValueOf((*p.Options)(nil)),
+		"PrivateKey":        reflect.ValueOf((*p.PrivateKey)(nil)),
+		"PublicKey":         reflect.ValueOf((*p.PublicKey)(nil)),
+		"Sign":              reflect.ValueOf(p.Sign),
+		"Verify":            reflect.ValueOf(p.Verify),
+		"VerifyWithOptions": reflect.ValueOf(p.VerifyWithOptions),
 	}
 }
-
-var crypto_ed25519Wrap = map[string]Wrapper{}

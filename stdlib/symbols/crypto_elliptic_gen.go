@@ -3,49 +3,22 @@
 package symbols
 
 import (
-	p_crypto_elliptic "crypto/elliptic"
-	"gobayes/stdlib/dynamic"
-	p_math_big "math/big"
+	p "crypto/elliptic"
 	"reflect"
 )
 
 func crypto_ellipticTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Curve":               reflect.ValueOf((*p_crypto_elliptic.Curve)(nil)),
-		"CurveParams":         reflect.ValueOf((*p_crypto_elliptic.CurveParams)(nil)),
-		"GenerateKey":         reflect.ValueOf(p_crypto_elliptic.GenerateKey),
-		"Marshal":             reflect.ValueOf(p_crypto_elliptic.Marshal),
-		"MarshalCompressed":   reflect.ValueOf(p_crypto_elliptic.MarshalCompressed),
-		"P224":                reflect.ValueOf(p_crypto_elliptic.P224),
-		"P256":                reflect.ValueOf(p_crypto_elliptic.P256),
-		"P384":                reflect.ValueOf(p_crypto_elliptic.P384),
-		"P521":                reflect.ValueOf(p_crypto_elliptic.P521),
-		"Unmarshal":           reflect.ValueOf(p_crypto_elliptic.Unmarshal),
-		"UnmarshalCompressed": reflect.ValueOf(p_crypto_elliptic.UnmarshalCompressed),
+		"Curve":               reflect.ValueOf((*p.Curve)(nil)),
+		"CurveParams":         reflect.ValueOf((*p.CurveParams)(nil)),
+		"GenerateKey":         reflect.ValueOf(p.GenerateKey),
+		"Marshal":             reflect.ValueOf(p.Marshal),
+		"MarshalCompressed":   reflect.ValueOf(p.MarshalCompressed),
+		"P224":                reflect.ValueOf(p.P224),
+		"P256":                reflect.ValueOf(p.P256),
+		"P384":                reflect.ValueOf(p.P384),
+		"P521":                reflect.ValueOf(p.P521),
+		"Unmarshal":           reflect.ValueOf(p.Unmarshal),
+		"UnmarshalCompressed": reflect.ValueOf(p.UnmarshalCompressed),
 	}
-}
-
-var crypto_ellipticWrap = map[string]Wrapper{
-	"Curve": {[]string{"Add", "Double", "IsOnCurve", "Params", "ScalarBaseMult", "ScalarMult"}, func(v dynamic.Value) any { return w_crypto_elliptic_Curve{dynamic.Wrapped{V: v}} }},
-}
-
-type w_crypto_elliptic_Curve struct{ dynamic.Wrapped }
-
-func (w w_crypto_elliptic_Curve) Add(a0 *p_math_big.Int, a1 *p_math_big.Int, a2 *p_math_big.Int, a3 *p_math_big.Int) (*p_math_big.Int, *p_math_big.Int) {
-	return dynamic.Method[func(any, *p_math_big.Int, *p_math_big.Int, *p_math_big.Int, *p_math_big.Int) (*p_math_big.Int, *p_math_big.Int)](w.V, "Add")(w.V.Value(), a0, a1, a2, a3)
-}
-func (w w_crypto_elliptic_Curve) Double(a0 *p_math_big.Int, a1 *p_math_big.Int) (*p_math_big.Int, *p_math_big.Int) {
-	return dynamic.Method[func(any, *p_math_big.Int, *p_math_big.Int) (*p_math_big.Int, *p_math_big.Int)](w.V, "Double")(w.V.Value(), a0, a1)
-}
-func (w w_crypto_elliptic_Curve) IsOnCurve(a0 *p_math_big.Int, a1 *p_math_big.Int) bool {
-	return dynamic.Method[func(any, *p_math_big.Int, *p_math_big.Int) bool](w.V, "IsOnCurve")(w.V.Value(), a0, a1)
-}
-func (w w_crypto_elliptic_Curve) Params() *p_crypto_elliptic.CurveParams {
-	return dynamic.Method[func(any) *p_crypto_elliptic.CurveParams](w.V, "Params")(w.V.Value())
-}
-func (w w_crypto_elliptic_Curve) ScalarBaseMult(a0 []byte) (*p_math_big.Int, *p_math_big.Int) {
-	return dynamic.Method[func(any, []byte) (*p_math_big.Int, *p_math_big.Int)](w.V, "ScalarBaseMult")(w.V.Value(), a0)
-}
-func (w w_crypto_elliptic_Curve) ScalarMult(a0 *p_math_big.Int, a1 *p_math_big.Int, a2 []byte) (*p_math_big.Int, *p_math_big.Int) {
-	return dynamic.Method[func(any, *p_math_big.Int, *p_math_big.Int, []byte) (*p_math_big.Int, *p_math_big.Int)](w.V, "ScalarMult")(w.V.Value(), a0, a1, a2)
 }

@@ -3,17 +3,15 @@
 package symbols
 
 import (
-	p_crypto_fips140 "crypto/fips140"
+	p "crypto/fips140"
 	"reflect"
 )
 
 func crypto_fips140Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Enabled":            reflect.ValueOf(p_crypto_fips140.Enabled),
-		"Enforced":           reflect.ValueOf(p_crypto_fips140.Enforced),
-		"Version":            reflect.ValueOf(p_crypto_fips140.Version),
-		"WithoutEnforcement": reflect.ValueOf(p_crypto_fips140.WithoutEnforcement),
+		"Enabled":            reflect.ValueOf(p.Enabled),
+		"Enforced":           reflect.ValueOf(p.Enforced),
+		"Version":            reflect.ValueOf(p.Version),
+		"WithoutEnforcement": reflect.ValueOf(p.WithoutEnforcement),
 	}
 }
-
-var crypto_fips140Wrap = map[string]Wrapper{}

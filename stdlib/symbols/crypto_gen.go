@@ -3,88 +3,23 @@
 package symbols
 
 import (
-	p_crypto "crypto"
-	"gobayes/stdlib/dynamic"
-	p_io "io"
+	p "crypto"
 	"reflect"
 )
 
 func cryptoTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Decapsulator":  reflect.ValueOf((*p_crypto.Decapsulator)(nil)),
-		"Decrypter":     reflect.ValueOf((*p_crypto.Decrypter)(nil)),
-		"DecrypterOpts": reflect.ValueOf((*p_crypto.DecrypterOpts)(nil)),
-		"Encapsulator":  reflect.ValueOf((*p_crypto.Encapsulator)(nil)),
-		"Hash":          reflect.ValueOf((*p_crypto.Hash)(nil)),
-		"MessageSigner": reflect.ValueOf((*p_crypto.MessageSigner)(nil)),
-		"PrivateKey":    reflect.ValueOf((*p_crypto.PrivateKey)(nil)),
-		"PublicKey":     reflect.ValueOf((*p_crypto.PublicKey)(nil)),
-		"RegisterHash":  reflect.ValueOf(p_crypto.RegisterHash),
-		"SignMessage":   reflect.ValueOf(p_crypto.SignMessage),
-		"Signer":        reflect.ValueOf((*p_crypto.Signer)(nil)),
-		"SignerOpts":    reflect.ValueOf((*p_crypto.SignerOpts)(nil)),
+		"Decapsulator":  reflect.ValueOf((*p.Decapsulator)(nil)),
+		"Decrypter":     reflect.ValueOf((*p.Decrypter)(nil)),
+		"DecrypterOpts": reflect.ValueOf((*p.DecrypterOpts)(nil)),
+		"Encapsulator":  reflect.ValueOf((*p.Encapsulator)(nil)),
+		"Hash":          reflect.ValueOf((*p.Hash)(nil)),
+		"MessageSigner": reflect.ValueOf((*p.MessageSigner)(nil)),
+		"PrivateKey":    reflect.ValueOf((*p.PrivateKey)(nil)),
+		"PublicKey":     reflect.ValueOf((*p.PublicKey)(nil)),
+		"RegisterHash":  reflect.ValueOf(p.RegisterHash),
+		"SignMessage":   reflect.ValueOf(p.SignMessage),
+		"Signer":        reflect.ValueOf((*p.Signer)(nil)),
+		"SignerOpts":    reflect.ValueOf((*p.SignerOpts)(nil)),
 	}
-}
-
-var cryptoWrap = map[string]Wrapper{
-	"Decapsulator":  {[]string{"Decapsulate", "Encapsulator"}, func(v dynamic.Value) any { return w_crypto_Decapsulator{dynamic.Wrapped{V: v}} }},
-	"Decrypter":     {[]string{"Decrypt", "Public"}, func(v dynamic.Value) any { return w_crypto_Decrypter{dynamic.Wrapped{V: v}} }},
-	"Encapsulator":  {[]string{"Bytes", "Encapsulate"}, func(v dynamic.Value) any { return w_crypto_Encapsulator{dynamic.Wrapped{V: v}} }},
-	"MessageSigner": {[]string{"Public", "Sign", "SignMessage"}, func(v dynamic.Value) any { return w_crypto_MessageSigner{dynamic.Wrapped{V: v}} }},
-	"Signer":        {[]string{"Public", "Sign"}, func(v dynamic.Value) any { return w_crypto_Signer{dynamic.Wrapped{V: v}} }},
-	"SignerOpts":    {[]string{"HashFunc"}, func(v dynamic.Value) any { return w_crypto_SignerOpts{dynamic.Wrapped{V: v}} }},
-}
-
-type w_crypto_Decapsulator struct{ dynamic.Wrapped }
-
-func (w w_crypto_Decapsulator) Decapsulate(a0 []byte) ([]byte, error) {
-	return dynamic.Method[func(any, []byte) ([]byte, error)](w.V, "Decapsulate")(w.V.Value(), a0)
-}
-func (w w_crypto_Decapsulator) Encapsulator() p_crypto.Encapsulator {
-	return dynamic.Method[func(any) p_crypto.Encapsulator](w.V, "Encapsulator")(w.V.Value())
-}
-
-type w_crypto_Decrypter struct{ dynamic.Wrapped }
-
-func (w w_crypto_Decrypter) Decrypt(a0 p_io.Reader, a1 []byte, a2 p_crypto.DecrypterOpts) ([]byte, error) {
-	return dynamic.Method[func(any, p_io.Reader, []byte, p_crypto.DecrypterOpts) ([]byte, error)](w.V, "Decrypt")(w.V.Value(), a0, a1, a2)
-}
-func (w w_crypto_Decrypter) Public() p_crypto.PublicKey {
-	return dynamic.Method[func(any) p_crypto.PublicKey](w.V, "Public")(w.V.Value())
-}
-
-type w_crypto_Encapsulator struct{ dynamic.Wrapped }
-
-func (w w_crypto_Encapsulator) Bytes() []byte {
-	return dynamic.Method[func(any) []byte](w.V, "Bytes")(w.V.Value())
-}
-func (w w_crypto_Encapsulator) Encapsulate() ([]byte, []byte) {
-	return dynamic.Method[func(any) ([]byte, []byte)](w.V, "Encapsulate")(w.V.Value())
-}
-
-type w_crypto_MessageSigner struct{ dynamic.Wrapped }
-
-func (w w_crypto_MessageSigner) Public() p_crypto.PublicKey {
-	return dynamic.Method[func(any) p_crypto.PublicKey](w.V, "Public")(w.V.Value())
-}
-func (w w_crypto_MessageSigner) Sign(a0 p_io.Reader, a1 []byte, a2 p_crypto.SignerOpts) ([]byte, error) {
-	return dynamic.Method[func(any, p_io.Reader, []byte, p_crypto.SignerOpts) ([]byte, error)](w.V, "Sign")(w.V.Value(), a0, a1, a2)
-}
-func (w w_crypto_MessageSigner) SignMessage(a0 p_io.Reader, a1 []byte, a2 p_crypto.SignerOpts) ([]byte, error) {
-	return dynamic.Method[func(any, p_io.Reader, []byte, p_crypto.SignerOpts) ([]byte, error)](w.V, "SignMessage")(w.V.Value(), a0, a1, a2)
-}
-
-type w_crypto_Signer struct{ dynamic.Wrapped }
-
-func (w w_crypto_Signer) Public() p_crypto.PublicKey {
-	return dynamic.Method[func(any) p_crypto.PublicKey](w.V, "Public")(w.V.Value())
-}
-func (w w_crypto_Signer) Sign(a0 p_io.Reader, a1 []byte, a2 p_crypto.SignerOpts) ([]byte, error) {
-	return dynamic.Method[func(any, p_io.Reader, []byte, p_crypto.SignerOpts) ([]byte, error)](w.V, "Sign")(w.V.Value(), a0, a1, a2)
-}
-
-type w_crypto_SignerOpts struct{ dynamic.Wrapped }
-
-func (w w_crypto_SignerOpts) HashFunc() p_crypto.Hash {
-	return dynamic.Method[func(any) p_crypto.Hash](w.V, "HashFunc")(w.V.Value())
 }

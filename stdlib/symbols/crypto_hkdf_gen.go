@@ -9,5 +9,3 @@ import (
 func crypto_hkdfTable() map[string]reflect.Value {
 	return map[string]reflect.Value{}
 }
-
-var crypto_hkdfWrap = map[string]Wrapper{}

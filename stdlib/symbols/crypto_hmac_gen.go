@@ -3,15 +3,13 @@
 package symbols
 
 import (
-	p_crypto_hmac "crypto/hmac"
+	p "crypto/hmac"
 	"reflect"
 )
 
 func crypto_hmacTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Equal": reflect.ValueOf(p_crypto_hmac.Equal),
-		"New":   reflect.ValueOf(p_crypto_hmac.New),
+		"Equal": reflect.ValueOf(p.Equal),
+		"New":   reflect.ValueOf(p.New),
 	}
 }
-
-var crypto_hmacWrap = map[string]Wrapper{}

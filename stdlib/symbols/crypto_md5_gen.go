@@ -3,15 +3,13 @@
 package symbols
 
 import (
-	p_crypto_md5 "crypto/md5"
+	p "crypto/md5"
 	"reflect"
 )
 
 func crypto_md5Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"New": reflect.ValueOf(p_crypto_md5.New),
-		"Sum": reflect.ValueOf(p_crypto_md5.Sum),
+		"New": reflect.ValueOf(p.New),
+		"Sum": reflect.ValueOf(p.Sum),
 	}
 }
-
-var crypto_md5Wrap = map[string]Wrapper{}

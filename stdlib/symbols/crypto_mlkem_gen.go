@@ -3,23 +3,21 @@
 package symbols
 
 import (
-	p_crypto_mlkem "crypto/mlkem"
+	p "crypto/mlkem"
 	"reflect"
 )
 
 func crypto_mlkemTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"DecapsulationKey1024":    reflect.ValueOf((*p_crypto_mlkem.DecapsulationKey1024)(nil)),
-		"DecapsulationKey768":     reflect.ValueOf((*p_crypto_mlkem.DecapsulationKey768)(nil)),
-		"EncapsulationKey1024":    reflect.ValueOf((*p_crypto_mlkem.EncapsulationKey1024)(nil)),
-		"EncapsulationKey768":     reflect.ValueOf((*p_crypto_mlkem.EncapsulationKey768)(nil)),
-		"GenerateKey1024":         reflect.ValueOf(p_crypto_mlkem.GenerateKey1024),
-		"GenerateKey768":          reflect.ValueOf(p_crypto_mlkem.GenerateKey768),
-		"NewDecapsulationKey1024": reflect.ValueOf(p_crypto_mlkem.NewDecapsulationKey1024),
-		"NewDecapsulationKey768":  reflect.ValueOf(p_crypto_mlkem.NewDecapsulationKey768),
-		"NewEncapsulationKey1024": reflect.ValueOf(p_crypto_mlkem.NewEncapsulationKey1024),
-		"NewEncapsulationKey768":  reflect.ValueOf(p_crypto_mlkem.NewEncapsulationKey768),
+		"DecapsulationKey1024":    reflect.ValueOf((*p.DecapsulationKey1024)(nil)),
+		"DecapsulationKey768":     reflect.ValueOf((*p.DecapsulationKey768)(nil)),
+		"EncapsulationKey1024":    reflect.ValueOf((*p.EncapsulationKey1024)(nil)),
+		"EncapsulationKey768":     reflect.ValueOf((*p.EncapsulationKey768)(nil)),
+		"GenerateKey1024":         reflect.ValueOf(p.GenerateKey1024),
+		"GenerateKey768":          reflect.ValueOf(p.GenerateKey768),
+		"NewDecapsulationKey1024": reflect.ValueOf(p.NewDecapsulationKey1024),
+		"NewDecapsulationKey768":  reflect.ValueOf(p.NewDecapsulationKey768),
+		"NewEncapsulationKey1024": reflect.ValueOf(p.NewEncapsulationKey1024),
+		"NewEncapsulationKey768":  reflect.ValueOf(p.NewEncapsulationKey768),
 	}
 }
-
-var crypto_mlkemWrap = map[string]Wrapper{}

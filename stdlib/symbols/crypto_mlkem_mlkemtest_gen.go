@@ -3,15 +3,13 @@
 package symbols
 
 import (
-	p_crypto_mlkem_mlkemtest "crypto/mlkem/mlkemtest"
+	p "crypto/mlkem/mlkemtest"
 	"reflect"
 )
 
 func crypto_mlkem_mlkemtestTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Encapsulate1024": reflect.ValueOf(p_crypto_mlkem_mlkemtest.Encapsulate1024),
-		"Encapsulate768":  reflect.ValueOf(p_crypto_mlkem_mlkemtest.Encapsulate768),
+		"Encapsulate1024": reflect.ValueOf(p.Encapsulate1024),
+		"Encapsulate768":  reflect.ValueOf(p.Encapsulate768),
 	}
 }
-
-var crypto_mlkem_mlkemtestWrap = map[string]Wrapper{}

@@ -9,5 +9,3 @@ import (
 func crypto_pbkdf2Table() map[string]reflect.Value {
 	return map[string]reflect.Value{}
 }
-
-var crypto_pbkdf2Wrap = map[string]Wrapper{}

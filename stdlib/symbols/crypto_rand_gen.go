@@ -3,18 +3,16 @@
 package symbols
 
 import (
-	p_crypto_rand "crypto/rand"
+	p "crypto/rand"
 	"reflect"
 )
 
 func crypto_randTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Int":    reflect.ValueOf(p_crypto_rand.Int),
-		"Prime":  reflect.ValueOf(p_crypto_rand.Prime),
-		"Read":   reflect.ValueOf(p_crypto_rand.Read),
-		"Reader": reflect.ValueOf(&p_crypto_rand.Reader).Elem(),
-		"Text":   reflect.ValueOf(p_crypto_rand.Text),
+		"Int":    reflect.ValueOf(p.Int),
+		"Prime":  reflect.ValueOf(p.Prime),
+		"Read":   reflect.ValueOf(p.Read),
+		"Reader": reflect.ValueOf(&p.Reader).Elem(),
+		"Text":   reflect.ValueOf(p.Text),
 	}
 }
-
-var crypto_randWrap = map[string]Wrapper{}

@@ -3,16 +3,14 @@
 package symbols
 
 import (
-	p_crypto_rc4 "crypto/rc4"
+	p "crypto/rc4"
 	"reflect"
 )
 
 func crypto_rc4Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Cipher":       reflect.ValueOf((*p_crypto_rc4.Cipher)(nil)),
-		"KeySizeError": reflect.ValueOf((*p_crypto_rc4.KeySizeError)(nil)),
-		"NewCipher":    reflect.ValueOf(p_crypto_rc4.NewCipher),
+		"Cipher":       reflect.ValueOf((*p.Cipher)(nil)),
+		"KeySizeError": reflect.ValueOf((*p.KeySizeError)(nil)),
+		"NewCipher":    reflect.ValueOf(p.NewCipher),
 	}
 }
-
-var crypto_rc4Wrap = map[string]Wrapper{}

@@ -3,15 +3,13 @@
 package symbols
 
 import (
-	p_crypto_sha1 "crypto/sha1"
+	p "crypto/sha1"
 	"reflect"
 )
 
 func crypto_sha1Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"New": reflect.ValueOf(p_crypto_sha1.New),
-		"Sum": reflect.ValueOf(p_crypto_sha1.Sum),
+		"New": reflect.ValueOf(p.New),
+		"Sum": reflect.ValueOf(p.Sum),
 	}
 }
-
-var crypto_sha1Wrap = map[string]Wrapper{}

@@ -3,17 +3,15 @@
 package symbols
 
 import (
-	p_crypto_sha256 "crypto/sha256"
+	p "crypto/sha256"
 	"reflect"
 )
 
 func crypto_sha256Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"New":    reflect.ValueOf(p_crypto_sha256.New),
-		"New224": reflect.ValueOf(p_crypto_sha256.New224),
-		"Sum224": reflect.ValueOf(p_crypto_sha256.Sum224),
-		"Sum256": reflect.ValueOf(p_crypto_sha256.Sum256),
+		"New":    reflect.ValueOf(p.New),
+		"New224": reflect.ValueOf(p.New224),
+		"Sum224": reflect.ValueOf(p.Sum224),
+		"Sum256": reflect.ValueOf(p.Sum256),
 	}
 }
-
-var crypto_sha256Wrap = map[string]Wrapper{}

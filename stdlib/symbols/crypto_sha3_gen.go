@@ -3,29 +3,27 @@
 package symbols
 
 import (
-	p_crypto_sha3 "crypto/sha3"
+	p "crypto/sha3"
 	"reflect"
 )
 
 func crypto_sha3Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"New224":       reflect.ValueOf(p_crypto_sha3.New224),
-		"New256":       reflect.ValueOf(p_crypto_sha3.New256),
-		"New384":       reflect.ValueOf(p_crypto_sha3.New384),
-		"New512":       reflect.ValueOf(p_crypto_sha3.New512),
-		"NewCSHAKE128": reflect.ValueOf(p_crypto_sha3.NewCSHAKE128),
-		"NewCSHAKE256": reflect.ValueOf(p_crypto_sha3.NewCSHAKE256),
-		"NewSHAKE128":  reflect.ValueOf(p_crypto_sha3.NewSHAKE128),
-		"NewSHAKE256":  reflect.ValueOf(p_crypto_sha3.NewSHAKE256),
-		"SHA3":         reflect.ValueOf((*p_crypto_sha3.SHA3)(nil)),
-		"SHAKE":        reflect.ValueOf((*p_crypto_sha3.SHAKE)(nil)),
-		"Sum224":       reflect.ValueOf(p_crypto_sha3.Sum224),
-		"Sum256":       reflect.ValueOf(p_crypto_sha3.Sum256),
-		"Sum384":       reflect.ValueOf(p_crypto_sha3.Sum384),
-		"Sum512":       reflect.ValueOf(p_crypto_sha3.Sum512),
-		"SumSHAKE128":  reflect.ValueOf(p_crypto_sha3.SumSHAKE128),
-		"SumSHAKE256":  reflect.ValueOf(p_crypto_sha3.SumSHAKE256),
+		"New224":       reflect.ValueOf(p.New224),
+		"New256":       reflect.ValueOf(p.New256),
+		"New384":       reflect.ValueOf(p.New384),
+		"New512":       reflect.ValueOf(p.New512),
+		"NewCSHAKE128": reflect.ValueOf(p.NewCSHAKE128),
+		"NewCSHAKE256": reflect.ValueOf(p.NewCSHAKE256),
+		"NewSHAKE128":  reflect.ValueOf(p.NewSHAKE128),
+		"NewSHAKE256":  reflect.ValueOf(p.NewSHAKE256),
+		"SHA3":         reflect.ValueOf((*p.SHA3)(nil)),
+		"SHAKE":        reflect.ValueOf((*p.SHAKE)(nil)),
+		"Sum224":       reflect.ValueOf(p.Sum224),
+		"Sum256":       reflect.ValueOf(p.Sum256),
+		"Sum384":       reflect.ValueOf(p.Sum384),
+		"Sum512":       reflect.ValueOf(p.Sum512),
+		"SumSHAKE128":  reflect.ValueOf(p.SumSHAKE128),
+		"SumSHAKE256":  reflect.ValueOf(p.SumSHAKE256),
 	}
 }
-
-var crypto_sha3Wrap = map[string]Wrapper{}

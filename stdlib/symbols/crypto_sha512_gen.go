@@ -3,21 +3,19 @@
 package symbols
 
 import (
-	p_crypto_sha512 "crypto/sha512"
+	p "crypto/sha512"
 	"reflect"
 )
 
 func crypto_sha512Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"New":        reflect.ValueOf(p_crypto_sha512.New),
-		"New384":     reflect.ValueOf(p_crypto_sha512.New384),
-		"New512_224": reflect.ValueOf(p_crypto_sha512.New512_224),
-		"New512_256": reflect.ValueOf(p_crypto_sha512.New512_256),
-		"Sum384":     reflect.ValueOf(p_crypto_sha512.Sum384),
-		"Sum512":     reflect.ValueOf(p_crypto_sha512.Sum512),
-		"Sum512_224": reflect.ValueOf(p_crypto_sha512.Sum512_224),
-		"Sum512_256": reflect.ValueOf(p_crypto_sha512.Sum512_256),
+		"New":        reflect.ValueOf(p.New),
+		"New384":     reflect.ValueOf(p.New384),
+		"New512_224": reflect.ValueOf(p.New512_224),
+		"New512_256": reflect.ValueOf(p.New512_256),
+		"Sum384":     reflect.ValueOf(p.Sum384),
+		"Sum512":     reflect.ValueOf(p.Sum512),
+		"Sum512_224": reflect.ValueOf(p.Sum512_224),
+		"Sum512_256": reflect.ValueOf(p.Sum512_256),
 	}
 }
-
-var crypto_sha512Wrap = map[string]Wrapper{}

@@ -3,21 +3,19 @@
 package symbols
 
 import (
-	p_crypto_subtle "crypto/subtle"
+	p "crypto/subtle"
 	"reflect"
 )
 
 func crypto_subtleTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ConstantTimeByteEq":        reflect.ValueOf(p_crypto_subtle.ConstantTimeByteEq),
-		"ConstantTimeCompare":       reflect.ValueOf(p_crypto_subtle.ConstantTimeCompare),
-		"ConstantTimeCopy":          reflect.ValueOf(p_crypto_subtle.ConstantTimeCopy),
-		"ConstantTimeEq":            reflect.ValueOf(p_crypto_subtle.ConstantTimeEq),
-		"ConstantTimeLessOrEq":      reflect.ValueOf(p_crypto_subtle.ConstantTimeLessOrEq),
-		"ConstantTimeSelect":        reflect.ValueOf(p_crypto_subtle.ConstantTimeSelect),
-		"WithDataIndependentTiming": reflect.ValueOf(p_crypto_subtle.WithDataIndependentTiming),
-		"XORBytes":                  reflect.ValueOf(p_crypto_subtle.XORBytes),
+		"ConstantTimeByteEq":        reflect.ValueOf(p.ConstantTimeByteEq),
+		"ConstantTimeCompare":       reflect.ValueOf(p.ConstantTimeCompare),
+		"ConstantTimeCopy":          reflect.ValueOf(p.ConstantTimeCopy),
+		"ConstantTimeEq":            reflect.ValueOf(p.ConstantTimeEq),
+		"ConstantTimeLessOrEq":      reflect.ValueOf(p.ConstantTimeLessOrEq),
+		"ConstantTimeSelect":        reflect.ValueOf(p.ConstantTimeSelect),
+		"WithDataIndependentTiming": reflect.ValueOf(p.WithDataIndependentTiming),
+		"XORBytes":                  reflect.ValueOf(p.XORBytes),
 	}
 }
-
-var crypto_subtleWrap = map[string]Wrapper{}

@@ -3,68 +3,54 @@
 package symbols
 
 import (
-	p_crypto_tls "crypto/tls"
-	"gobayes/stdlib/dynamic"
+	p "crypto/tls"
 	"reflect"
 )
 
 func crypto_tlsTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AlertError":                   reflect.ValueOf((*p_crypto_tls.AlertError)(nil)),
-		"Certificate":                  reflect.ValueOf((*p_crypto_tls.Certificate)(nil)),
-		"CertificateRequestInfo":       reflect.ValueOf((*p_crypto_tls.CertificateRequestInfo)(nil)),
-		"CertificateVerificationError": reflect.ValueOf((*p_crypto_tls.CertificateVerificationError)(nil)),
-		"CipherSuite":                  reflect.ValueOf((*p_crypto_tls.CipherSuite)(nil)),
-		"CipherSuiteName":              reflect.ValueOf(p_crypto_tls.CipherSuiteName),
-		"CipherSuites":                 reflect.ValueOf(p_crypto_tls.CipherSuites),
-		"Client":                       reflect.ValueOf(p_crypto_tls.Client),
-		"ClientAuthType":               reflect.ValueOf((*p_crypto_tls.ClientAuthType)(nil)),
-		"ClientHelloInfo":              reflect.ValueOf((*p_crypto_tls.ClientHelloInfo)(nil)),
-		"ClientSessionCache":           reflect.ValueOf((*p_crypto_tls.ClientSessionCache)(nil)),
-		"ClientSessionState":           reflect.ValueOf((*p_crypto_tls.ClientSessionState)(nil)),
-		"Config":                       reflect.ValueOf((*p_crypto_tls.Config)(nil)),
-		"Conn":                         reflect.ValueOf((*p_crypto_tls.Conn)(nil)),
-		"ConnectionState":              reflect.ValueOf((*p_crypto_tls.ConnectionState)(nil)),
-		"CurveID":                      reflect.ValueOf((*p_crypto_tls.CurveID)(nil)),
-		"Dial":                         reflect.ValueOf(p_crypto_tls.Dial),
-		"DialWithDialer":               reflect.ValueOf(p_crypto_tls.DialWithDialer),
-		"Dialer":                       reflect.ValueOf((*p_crypto_tls.Dialer)(nil)),
-		"ECHRejectionError":            reflect.ValueOf((*p_crypto_tls.ECHRejectionError)(nil)),
-		"EncryptedClientHelloKey":      reflect.ValueOf((*p_crypto_tls.EncryptedClientHelloKey)(nil)),
-		"InsecureCipherSuites":         reflect.ValueOf(p_crypto_tls.InsecureCipherSuites),
-		"Listen":                       reflect.ValueOf(p_crypto_tls.Listen),
-		"LoadX509KeyPair":              reflect.ValueOf(p_crypto_tls.LoadX509KeyPair),
-		"NewLRUClientSessionCache":     reflect.ValueOf(p_crypto_tls.NewLRUClientSessionCache),
-		"NewListener":                  reflect.ValueOf(p_crypto_tls.NewListener),
-		"NewResumptionState":           reflect.ValueOf(p_crypto_tls.NewResumptionState),
-		"ParseSessionState":            reflect.ValueOf(p_crypto_tls.ParseSessionState),
-		"QUICClient":                   reflect.ValueOf(p_crypto_tls.QUICClient),
-		"QUICConfig":                   reflect.ValueOf((*p_crypto_tls.QUICConfig)(nil)),
-		"QUICConn":                     reflect.ValueOf((*p_crypto_tls.QUICConn)(nil)),
-		"QUICEncryptionLevel":          reflect.ValueOf((*p_crypto_tls.QUICEncryptionLevel)(nil)),
-		"QUICEvent":                    reflect.ValueOf((*p_crypto_tls.QUICEvent)(nil)),
-		"QUICEventKind":                reflect.ValueOf((*p_crypto_tls.QUICEventKind)(nil)),
-		"QUICServer":                   reflect.ValueOf(p_crypto_tls.QUICServer),
-		"QUICSessionTicketOptions":     reflect.ValueOf((*p_crypto_tls.QUICSessionTicketOptions)(nil)),
-		"RecordHeaderError":            reflect.ValueOf((*p_crypto_tls.RecordHeaderError)(nil)),
-		"RenegotiationSupport":         reflect.ValueOf((*p_crypto_tls.RenegotiationSupport)(nil)),
-		"Server":                       reflect.ValueOf(p_crypto_tls.Server),
-		"SessionState":                 reflect.ValueOf((*p_crypto_tls.SessionState)(nil)),
-		"SignatureScheme":              reflect.ValueOf((*p_crypto_tls.SignatureScheme)(nil)),
-		"VersionName":                  reflect.ValueOf(p_crypto_tls.VersionName),
-		"X509KeyPair":                  reflect.ValueOf(p_crypto_tls.X509KeyPair),
+		"AlertError":                   reflect.ValueOf((*p.AlertError)(nil)),
+		"Certificate":                  reflect.ValueOf((*p.Certificate)(nil)),
+		"CertificateRequestInfo":       reflect.ValueOf((*p.CertificateRequestInfo)(nil)),
+		"CertificateVerificationError": reflect.ValueOf((*p.CertificateVerificationError)(nil)),
+		"CipherSuite":                  reflect.ValueOf((*p.CipherSuite)(nil)),
+		"CipherSuiteName":              reflect.ValueOf(p.CipherSuiteName),
+		"CipherSuites":                 reflect.ValueOf(p.CipherSuites),
+		"Client":                       reflect.ValueOf(p.Client),
+		"ClientAuthType":               reflect.ValueOf((*p.ClientAuthType)(nil)),
+		"ClientHelloInfo":              reflect.ValueOf((*p.ClientHelloInfo)(nil)),
+		"ClientSessionCache":           reflect.ValueOf((*p.ClientSessionCache)(nil)),
+		"ClientSessionState":           reflect.ValueOf((*p.ClientSessionState)(nil)),
+		"Config":                       reflect.ValueOf((*p.Config)(nil)),
+		"Conn":                         reflect.ValueOf((*p.Conn)(nil)),
+		"ConnectionState":              reflect.ValueOf((*p.ConnectionState)(nil)),
+		"CurveID":                      reflect.ValueOf((*p.CurveID)(nil)),
+		"Dial":                         reflect.ValueOf(p.Dial),
+		"DialWithDialer":               reflect.ValueOf(p.DialWithDialer),
+		"Dialer":                       reflect.ValueOf((*p.Dialer)(nil)),
+		"ECHRejectionError":            reflect.ValueOf((*p.ECHRejectionError)(nil)),
+		"EncryptedClientHelloKey":      reflect.ValueOf((*p.EncryptedClientHelloKey)(nil)),
+		"InsecureCipherSuites":         reflect.ValueOf(p.InsecureCipherSuites),
+		"Listen":                       reflect.ValueOf(p.Listen),
+		"LoadX509KeyPair":              reflect.ValueOf(p.LoadX509KeyPair),
+		"NewLRUClientSessionCache":     reflect.ValueOf(p.NewLRUClientSessionCache),
+		"NewListener":                  reflect.ValueOf(p.NewListener),
+		"NewResumptionState":           reflect.ValueOf(p.NewResumptionState),
+		"ParseSessionState":            reflect.ValueOf(p.ParseSessionState),
+		"QUICClient":                   reflect.ValueOf(p.QUICClient),
+		"QUICConfig":                   reflect.ValueOf((*p.QUICConfig)(nil)),
+		"QUICConn":                     reflect.ValueOf((*p.QUICConn)(nil)),
+		"QUICEncryptionLevel":          reflect.ValueOf((*p.QUICEncryptionLevel)(nil)),
+		"QUICEvent":                    reflect.ValueOf((*p.QUICEvent)(nil)),
+		"QUICEventKind":                reflect.ValueOf((*p.QUICEventKind)(nil)),
+		"QUICServer":                   reflect.ValueOf(p.QUICServer),
+		"QUICSessionTicketOptions":     reflect.ValueOf((*p.QUICSessionTicketOptions)(nil)),
+		"RecordHeaderError":            reflect.ValueOf((*p.RecordHeaderError)(nil)),
+		"RenegotiationSupport":         reflect.ValueOf((*p.RenegotiationSupport)(nil)),
+		"Server":                       reflect.ValueOf(p.Server),
+		"SessionState":                 reflect.ValueOf((*p.SessionState)(nil)),
+		"SignatureScheme":              reflect.ValueOf((*p.SignatureScheme)(nil)),
+		"VersionName":                  reflect.ValueOf(p.VersionName),
+		"X509KeyPair":                  reflect.ValueOf(p.X509KeyPair),
 	}
-}
-
-var crypto_tlsWrap = map[string]Wrapper{
-	"ClientSessionCache": {[]string{"Get", "Put"}, func(v dynamic.Value) any { return w_crypto_tls_ClientSessionCache{dynamic.Wrapped{V: v}} }},
-}
-
-type w_crypto_tls_ClientSessionCache struct{ dynamic.Wrapped }
-
-func (w w_crypto_tls_ClientSessionCache) Get(a0 string) (*p_crypto_tls.ClientSessionState, bool) {
-	return dynamic.Method[func(any, string) (*p_crypto_tls.ClientSessionState, bool)](w.V, "Get")(w.V.Value(), a0)
-}
-func (w w_crypto_tls_ClientSessionCache) Put(a0 string, a1 *p_crypto_tls.ClientSessionState) {
-	dynamic.Method[func(any, string, *p_crypto_tls.ClientSessionState)](w.V, "Put")(w.V.Value(), a0, a1)
 }

@@ -3,23 +3,21 @@
 package symbols
 
 import (
-	p_crypto_x509_pkix "crypto/x509/pkix"
+	p "crypto/x509/pkix"
 	"reflect"
 )
 
 func crypto_x509_pkixTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AlgorithmIdentifier":          reflect.ValueOf((*p_crypto_x509_pkix.AlgorithmIdentifier)(nil)),
-		"AttributeTypeAndValue":        reflect.ValueOf((*p_crypto_x509_pkix.AttributeTypeAndValue)(nil)),
-		"AttributeTypeAndValueSET":     reflect.ValueOf((*p_crypto_x509_pkix.AttributeTypeAndValueSET)(nil)),
-		"CertificateList":              reflect.ValueOf((*p_crypto_x509_pkix.CertificateList)(nil)),
-		"Extension":                    reflect.ValueOf((*p_crypto_x509_pkix.Extension)(nil)),
-		"Name":                         reflect.ValueOf((*p_crypto_x509_pkix.Name)(nil)),
-		"RDNSequence":                  reflect.ValueOf((*p_crypto_x509_pkix.RDNSequence)(nil)),
-		"RelativeDistinguishedNameSET": reflect.ValueOf((*p_crypto_x509_pkix.RelativeDistinguishedNameSET)(nil)),
-		"RevokedCertificate":           reflect.ValueOf((*p_crypto_x509_pkix.RevokedCertificate)(nil)),
-		"TBSCertificateList":           reflect.ValueOf((*p_crypto_x509_pkix.TBSCertificateList)(nil)),
+		"AlgorithmIdentifier":          reflect.ValueOf((*p.AlgorithmIdentifier)(nil)),
+		"AttributeTypeAndValue":        reflect.ValueOf((*p.AttributeTypeAndValue)(nil)),
+		"AttributeTypeAndValueSET":     reflect.ValueOf((*p.AttributeTypeAndValueSET)(nil)),
+		"CertificateList":              reflect.ValueOf((*p.CertificateList)(nil)),
+		"Extension":                    reflect.ValueOf((*p.Extension)(nil)),
+		"Name":                         reflect.ValueOf((*p.Name)(nil)),
+		"RDNSequence":                  reflect.ValueOf((*p.RDNSequence)(nil)),
+		"RelativeDistinguishedNameSET": reflect.ValueOf((*p.RelativeDistinguishedNameSET)(nil)),
+		"RevokedCertificate":           reflect.ValueOf((*p.RevokedCertificate)(nil)),
+		"TBSCertificateList":           reflect.ValueOf((*p.TBSCertificateList)(nil)),
 	}
 }
-
-var crypto_x509_pkixWrap = map[string]Wrapper{}

@@ -3,357 +3,57 @@
 package symbols
 
 import (
-	p_context "context"
-	p_database_sql_driver "database/sql/driver"
-	"gobayes/stdlib/dynamic"
+	p "database/sql/driver"
 	"reflect"
-	p_reflect "reflect"
 )
 
 func database_sql_driverTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Bool":                           reflect.ValueOf(&p_database_sql_driver.Bool).Elem(),
-		"ColumnConverter":                reflect.ValueOf((*p_database_sql_driver.ColumnConverter)(nil)),
-		"Conn":                           reflect.ValueOf((*p_database_sql_driver.Conn)(nil)),
-		"ConnBeginTx":                    reflect.ValueOf((*p_database_sql_driver.ConnBeginTx)(nil)),
-		"ConnPrepareContext":             reflect.ValueOf((*p_database_sql_driver.ConnPrepareContext)(nil)),
-		"Connector":                      reflect.ValueOf((*p_database_sql_driver.Connector)(nil)),
-		"DefaultParameterConverter":      reflect.ValueOf(&p_database_sql_driver.DefaultParameterConverter).Elem(),
-		"Driver":                         reflect.ValueOf((*p_database_sql_driver.Driver)(nil)),
-		"DriverContext":                  reflect.ValueOf((*p_database_sql_driver.DriverContext)(nil)),
-		"ErrBadConn":                     reflect.ValueOf(&p_database_sql_driver.ErrBadConn).Elem(),
-		"ErrRemoveArgument":              reflect.ValueOf(&p_database_sql_driver.ErrRemoveArgument).Elem(),
-		"ErrSkip":                        reflect.ValueOf(&p_database_sql_driver.ErrSkip).Elem(),
-		"Execer":                         reflect.ValueOf((*p_database_sql_driver.Execer)(nil)),
-		"ExecerContext":                  reflect.ValueOf((*p_database_sql_driver.ExecerContext)(nil)),
-		"Int32":                          reflect.ValueOf(&p_database_sql_driver.Int32).Elem(),
-		"IsScanValue":                    reflect.ValueOf(p_database_sql_driver.IsScanValue),
-		"IsValue":                        reflect.ValueOf(p_database_sql_driver.IsValue),
-		"IsolationLevel":                 reflect.ValueOf((*p_database_sql_driver.IsolationLevel)(nil)),
-		"NamedValue":                     reflect.ValueOf((*p_database_sql_driver.NamedValue)(nil)),
-		"NamedValueChecker":              reflect.ValueOf((*p_database_sql_driver.NamedValueChecker)(nil)),
-		"NotNull":                        reflect.ValueOf((*p_database_sql_driver.NotNull)(nil)),
-		"Null":                           reflect.ValueOf((*p_database_sql_driver.Null)(nil)),
-		"Pinger":                         reflect.ValueOf((*p_database_sql_driver.Pinger)(nil)),
-		"Queryer":                        reflect.ValueOf((*p_database_sql_driver.Queryer)(nil)),
-		"QueryerContext":                 reflect.ValueOf((*p_database_sql_driver.QueryerContext)(nil)),
-		"Result":                         reflect.ValueOf((*p_database_sql_driver.Result)(nil)),
-		"ResultNoRows":                   reflect.ValueOf(&p_database_sql_driver.ResultNoRows).Elem(),
-		"Rows":                           reflect.ValueOf((*p_database_sql_driver.Rows)(nil)),
-		"RowsAffected":                   reflect.ValueOf((*p_database_sql_driver.RowsAffected)(nil)),
-		"RowsColumnTypeDatabaseTypeName": reflect.ValueOf((*p_database_sql_driver.RowsColumnTypeDatabaseTypeName)(nil)),
-		"RowsColumnTypeLength":           reflect.ValueOf((*p_database_sql_driver.RowsColumnTypeLength)(nil)),
-		"RowsColumnTypeNullable":         reflect.ValueOf((*p_database_sql_driver.RowsColumnTypeNullable)(nil)),
-		"RowsColumnTypePrecisionScale":   reflect.ValueOf((*p_database_sql_driver.RowsColumnTypePrecisionScale)(nil)),
-		"RowsColumnTypeScanType":         reflect.ValueOf((*p_database_sql_driver.RowsColumnTypeScanType)(nil)),
-		"RowsNextResultSet":              reflect.ValueOf((*p_database_sql_driver.RowsNextResultSet)(nil)),
-		"SessionResetter":                reflect.ValueOf((*p_database_sql_driver.SessionResetter)(nil)),
-		"Stmt":                           reflect.ValueOf((*p_database_sql_driver.Stmt)(nil)),
-		"StmtExecContext":                reflect.ValueOf((*p_database_sql_driver.StmtExecContext)(nil)),
-		"StmtQueryContext":               reflect.ValueOf((*p_database_sql_driver.StmtQueryContext)(nil)),
-		"String":                         reflect.ValueOf(&p_database_sql_driver.String).Elem(),
-		"Tx":                             reflect.ValueOf((*p_database_sql_driver.Tx)(nil)),
-		"TxOptions":                      reflect.ValueOf((*p_database_sql_driver.TxOptions)(nil)),
-		"Validator":                      reflect.ValueOf((*p_database_sql_driver.Validator)(nil)),
-		"Value":                          reflect.ValueOf((*p_database_sql_driver.Value)(nil)),
-		"ValueConverter":                 reflect.ValueOf((*p_database_sql_driver.ValueConverter)(nil)),
-		"Valuer":                         reflect.ValueOf((*p_database_sql_driver.Valuer)(nil)),
+		"Bool":                           reflect.ValueOf(&p.Bool).Elem(),
+		"ColumnConverter":                reflect.ValueOf((*p.ColumnConverter)(nil)),
+		"Conn":                           reflect.ValueOf((*p.Conn)(nil)),
+		"ConnBeginTx":                    reflect.ValueOf((*p.ConnBeginTx)(nil)),
+		"ConnPrepareContext":             reflect.ValueOf((*p.ConnPrepareContext)(nil)),
+		"Connector":                      reflect.ValueOf((*p.Connector)(nil)),
+		"DefaultParameterConverter":      reflect.ValueOf(&p.DefaultParameterConverter).Elem(),
+		"Driver":                         reflect.ValueOf((*p.Driver)(nil)),
+		"DriverContext":                  reflect.ValueOf((*p.DriverContext)(nil)),
+		"ErrBadConn":                     reflect.ValueOf(&p.ErrBadConn).Elem(),
+		"ErrRemoveArgument":              reflect.ValueOf(&p.ErrRemoveArgument).Elem(),
+		"ErrSkip":                        reflect.ValueOf(&p.ErrSkip).Elem(),
+		"Execer":                         reflect.ValueOf((*p.Execer)(nil)),
+		"ExecerContext":                  reflect.ValueOf((*p.ExecerContext)(nil)),
+		"Int32":                          reflect.ValueOf(&p.Int32).Elem(),
+		"IsScanValue":                    reflect.ValueOf(p.IsScanValue),
+		"IsValue":                        reflect.ValueOf(p.IsValue),
+		"IsolationLevel":                 reflect.ValueOf((*p.IsolationLevel)(nil)),
+		"NamedValue":                     reflect.ValueOf((*p.NamedValue)(nil)),
+		"NamedValueChecker":              reflect.ValueOf((*p.NamedValueChecker)(nil)),
+		"NotNull":                        reflect.ValueOf((*p.NotNull)(nil)),
+		"Null":                           reflect.ValueOf((*p.Null)(nil)),
+		"Pinger":                         reflect.ValueOf((*p.Pinger)(nil)),
+		"Queryer":                        reflect.ValueOf((*p.Queryer)(nil)),
+		"QueryerContext":                 reflect.ValueOf((*p.QueryerContext)(nil)),
+		"Result":                         reflect.ValueOf((*p.Result)(nil)),
+		"ResultNoRows":                   reflect.ValueOf(&p.ResultNoRows).Elem(),
+		"Rows":                           reflect.ValueOf((*p.Rows)(nil)),
+		"RowsAffected":                   reflect.ValueOf((*p.RowsAffected)(nil)),
+		"RowsColumnTypeDatabaseTypeName": reflect.ValueOf((*p.RowsColumnTypeDatabaseTypeName)(nil)),
+		"RowsColumnTypeLength":           reflect.ValueOf((*p.RowsColumnTypeLength)(nil)),
+		"RowsColumnTypeNullable":         reflect.ValueOf((*p.RowsColumnTypeNullable)(nil)),
+		"RowsColumnTypePrecisionScale":   reflect.ValueOf((*p.RowsColumnTypePrecisionScale)(nil)),
+		"RowsColumnTypeScanType":         reflect.ValueOf((*p.RowsColumnTypeScanType)(nil)),
+		"RowsNextResultSet":              reflect.ValueOf((*p.RowsNextResultSet)(nil)),
+		"SessionResetter":                reflect.ValueOf((*p.SessionResetter)(nil)),
+		"Stmt":                           reflect.ValueOf((*p.Stmt)(nil)),
+		"StmtExecContext":                reflect.ValueOf((*p.StmtExecContext)(nil)),
+		"StmtQueryContext":               reflect.ValueOf((*p.StmtQueryContext)(nil)),
+		"String":                         reflect.ValueOf(&p.String).Elem(),
+		"Tx":                             reflect.ValueOf((*p.Tx)(nil)),
+		"TxOptions":                      reflect.ValueOf((*p.TxOptions)(nil)),
+		"Validator":                      reflect.ValueOf((*p.Validator)(nil)),
+		"Value":                          reflect.ValueOf((*p.Value)(nil)),
+		"ValueConverter":                 reflect.ValueOf((*p.ValueConverter)(nil)),
+		"Valuer":                         reflect.ValueOf((*p.Valuer)(nil)),
 	}
-}
-
-var database_sql_driverWrap = map[string]Wrapper{
-	"ColumnConverter":    {[]string{"ColumnConverter"}, func(v dynamic.Value) any { return w_database_sql_driver_ColumnConverter{dynamic.Wrapped{V: v}} }},
-	"Conn":               {[]string{"Begin", "Close", "Prepare"}, func(v dynamic.Value) any { return w_database_sql_driver_Conn{dynamic.Wrapped{V: v}} }},
-	"ConnBeginTx":        {[]string{"BeginTx"}, func(v dynamic.Value) any { return w_database_sql_driver_ConnBeginTx{dynamic.Wrapped{V: v}} }},
-	"ConnPrepareContext": {[]string{"PrepareContext"}, func(v dynamic.Value) any { return w_database_sql_driver_ConnPrepareContext{dynamic.Wrapped{V: v}} }},
-	"Connector":          {[]string{"Connect", "Driver"}, func(v dynamic.Value) any { return w_database_sql_driver_Connector{dynamic.Wrapped{V: v}} }},
-	"Driver":             {[]string{"Open"}, func(v dynamic.Value) any { return w_database_sql_driver_Driver{dynamic.Wrapped{V: v}} }},
-	"DriverContext":      {[]string{"OpenConnector"}, func(v dynamic.Value) any { return w_database_sql_driver_DriverContext{dynamic.Wrapped{V: v}} }},
-	"Execer":             {[]string{"Exec"}, func(v dynamic.Value) any { return w_database_sql_driver_Execer{dynamic.Wrapped{V: v}} }},
-	"ExecerContext":      {[]string{"ExecContext"}, func(v dynamic.Value) any { return w_database_sql_driver_ExecerContext{dynamic.Wrapped{V: v}} }},
-	"NamedValueChecker":  {[]string{"CheckNamedValue"}, func(v dynamic.Value) any { return w_database_sql_driver_NamedValueChecker{dynamic.Wrapped{V: v}} }},
-	"Pinger":             {[]string{"Ping"}, func(v dynamic.Value) any { return w_database_sql_driver_Pinger{dynamic.Wrapped{V: v}} }},
-	"Queryer":            {[]string{"Query"}, func(v dynamic.Value) any { return w_database_sql_driver_Queryer{dynamic.Wrapped{V: v}} }},
-	"QueryerContext":     {[]string{"QueryContext"}, func(v dynamic.Value) any { return w_database_sql_driver_QueryerContext{dynamic.Wrapped{V: v}} }},
-	"Result":             {[]string{"LastInsertId", "RowsAffected"}, func(v dynamic.Value) any { return w_database_sql_driver_Result{dynamic.Wrapped{V: v}} }},
-	"Rows":               {[]string{"Close", "Columns", "Next"}, func(v dynamic.Value) any { return w_database_sql_driver_Rows{dynamic.Wrapped{V: v}} }},
-	"RowsColumnTypeDatabaseTypeName": {[]string{"Close", "ColumnTypeDatabaseTypeName", "Columns", "Next"}, func(v dynamic.Value) any {
-		return w_database_sql_driver_RowsColumnTypeDatabaseTypeName{dynamic.Wrapped{V: v}}
-	}},
-	"RowsColumnTypeLength":   {[]string{"Close", "ColumnTypeLength", "Columns", "Next"}, func(v dynamic.Value) any { return w_database_sql_driver_RowsColumnTypeLength{dynamic.Wrapped{V: v}} }},
-	"RowsColumnTypeNullable": {[]string{"Close", "ColumnTypeNullable", "Columns", "Next"}, func(v dynamic.Value) any { return w_database_sql_driver_RowsColumnTypeNullable{dynamic.Wrapped{V: v}} }},
-	"RowsColumnTypePrecisionScale": {[]string{"Close", "ColumnTypePrecisionScale", "Columns", "Next"}, func(v dynamic.Value) any {
-		return w_database_sql_driver_RowsColumnTypePrecisionScale{dynamic.Wrapped{V: v}}
-	}},
-	"RowsColumnTypeScanType": {[]string{"Close", "ColumnTypeScanType", "Columns", "Next"}, func(v dynamic.Value) any { return w_database_sql_driver_RowsColumnTypeScanType{dynamic.Wrapped{V: v}} }},
-	"RowsNextResultSet":      {[]string{"Close", "Columns", "HasNextResultSet", "Next", "NextResultSet"}, func(v dynamic.Value) any { return w_database_sql_driver_RowsNextResultSet{dynamic.Wrapped{V: v}} }},
-	"SessionResetter":        {[]string{"ResetSession"}, func(v dynamic.Value) any { return w_database_sql_driver_SessionResetter{dynamic.Wrapped{V: v}} }},
-	"Stmt":                   {[]string{"Close", "Exec", "NumInput", "Query"}, func(v dynamic.Value) any { return w_database_sql_driver_Stmt{dynamic.Wrapped{V: v}} }},
-	"StmtExecContext":        {[]string{"ExecContext"}, func(v dynamic.Value) any { return w_database_sql_driver_StmtExecContext{dynamic.Wrapped{V: v}} }},
-	"StmtQueryContext":       {[]string{"QueryContext"}, func(v dynamic.Value) any { return w_database_sql_driver_StmtQueryContext{dynamic.Wrapped{V: v}} }},
-	"Tx":                     {[]string{"Commit", "Rollback"}, func(v dynamic.Value) any { return w_database_sql_driver_Tx{dynamic.Wrapped{V: v}} }},
-	"Validator":              {[]string{"IsValid"}, func(v dynamic.Value) any { return w_database_sql_driver_Validator{dynamic.Wrapped{V: v}} }},
-	"ValueConverter":         {[]string{"ConvertValue"}, func(v dynamic.Value) any { return w_database_sql_driver_ValueConverter{dynamic.Wrapped{V: v}} }},
-	"Valuer":                 {[]string{"Value"}, func(v dynamic.Value) any { return w_database_sql_driver_Valuer{dynamic.Wrapped{V: v}} }},
-}
-
-type w_database_sql_driver_ColumnConverter struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_ColumnConverter) ColumnConverter(a0 int) p_database_sql_driver.ValueConverter {
-	return dynamic.Method[func(any, int) p_database_sql_driver.ValueConverter](w.V, "ColumnConverter")(w.V.Value(), a0)
-}
-
-type w_database_sql_driver_Conn struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_Conn) Begin() (p_database_sql_driver.Tx, error) {
-	return dynamic.Method[func(any) (p_database_sql_driver.Tx, error)](w.V, "Begin")(w.V.Value())
-}
-func (w w_database_sql_driver_Conn) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_database_sql_driver_Conn) Prepare(a0 string) (p_database_sql_driver.Stmt, error) {
-	return dynamic.Method[func(any, string) (p_database_sql_driver.Stmt, error)](w.V, "Prepare")(w.V.Value(), a0)
-}
-
-type w_database_sql_driver_ConnBeginTx struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_ConnBeginTx) BeginTx(a0 p_context.Context, a1 p_database_sql_driver.TxOptions) (p_database_sql_driver.Tx, error) {
-	return dynamic.Method[func(any, p_context.Context, p_database_sql_driver.TxOptions) (p_database_sql_driver.Tx, error)](w.V, "BeginTx")(w.V.Value(), a0, a1)
-}
-
-type w_database_sql_driver_ConnPrepareContext struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_ConnPrepareContext) PrepareContext(a0 p_context.Context, a1 string) (p_database_sql_driver.Stmt, error) {
-	return dynamic.Method[func(any, p_context.Context, string) (p_database_sql_driver.Stmt, error)](w.V, "PrepareContext")(w.V.Value(), a0, a1)
-}
-
-type w_database_sql_driver_Connector struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_Connector) Connect(a0 p_context.Context) (p_database_sql_driver.Conn, error) {
-	return dynamic.Method[func(any, p_context.Context) (p_database_sql_driver.Conn, error)](w.V, "Connect")(w.V.Value(), a0)
-}
-func (w w_database_sql_driver_Connector) Driver() p_database_sql_driver.Driver {
-	return dynamic.Method[func(any) p_database_sql_driver.Driver](w.V, "Driver")(w.V.Value())
-}
-
-type w_database_sql_driver_Driver struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_Driver) Open(a0 string) (p_database_sql_driver.Conn, error) {
-	return dynamic.Method[func(any, string) (p_database_sql_driver.Conn, error)](w.V, "Open")(w.V.Value(), a0)
-}
-
-type w_database_sql_driver_DriverContext struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_DriverContext) OpenConnector(a0 string) (p_database_sql_driver.Connector, error) {
-	return dynamic.Method[func(any, string) (p_database_sql_driver.Connector, error)](w.V, "OpenConnector")(w.V.Value(), a0)
-}
-
-type w_database_sql_driver_Execer struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_Execer) Exec(a0 string, a1 []p_database_sql_driver.Value) (p_database_sql_driver.Result, error) {
-	return dynamic.Method[func(any, string, []p_database_sql_driver.Value) (p_database_sql_driver.Result, error)](w.V, "Exec")(w.V.Value(), a0, a1)
-}
-
-type w_database_sql_driver_ExecerContext struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_ExecerContext) ExecContext(a0 p_context.Context, a1 string, a2 []p_database_sql_driver.NamedValue) (p_database_sql_driver.Result, error) {
-	return dynamic.Method[func(any, p_context.Context, string, []p_database_sql_driver.NamedValue) (p_database_sql_driver.Result, error)](w.V, "ExecContext")(w.V.Value(), a0, a1, a2)
-}
-
-type w_database_sql_driver_NamedValueChecker struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_NamedValueChecker) CheckNamedValue(a0 *p_database_sql_driver.NamedValue) error {
-	return dynamic.Method[func(any, *p_database_sql_driver.NamedValue) error](w.V, "CheckNamedValue")(w.V.Value(), a0)
-}
-
-type w_database_sql_driver_Pinger struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_Pinger) Ping(a0 p_context.Context) error {
-	return dynamic.Method[func(any, p_context.Context) error](w.V, "Ping")(w.V.Value(), a0)
-}
-
-type w_database_sql_driver_Queryer struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_Queryer) Query(a0 string, a1 []p_database_sql_driver.Value) (p_database_sql_driver.Rows, error) {
-	return dynamic.Method[func(any, string, []p_database_sql_driver.Value) (p_database_sql_driver.Rows, error)](w.V, "Query")(w.V.Value(), a0, a1)
-}
-
-type w_database_sql_driver_QueryerContext struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_QueryerContext) QueryContext(a0 p_context.Context, a1 string, a2 []p_database_sql_driver.NamedValue) (p_database_sql_driver.Rows, error) {
-	return dynamic.Method[func(any, p_context.Context, string, []p_database_sql_driver.NamedValue) (p_database_sql_driver.Rows, error)](w.V, "QueryContext")(w.V.Value(), a0, a1, a2)
-}
-
-type w_database_sql_driver_Result struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_Result) LastInsertId() (int64, error) {
-	return dynamic.Method[func(any) (int64, error)](w.V, "LastInsertId")(w.V.Value())
-}
-func (w w_database_sql_driver_Result) RowsAffected() (int64, error) {
-	return dynamic.Method[func(any) (int64, error)](w.V, "RowsAffected")(w.V.Value())
-}
-
-type w_database_sql_driver_Rows struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_Rows) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_database_sql_driver_Rows) Columns() []string {
-	return dynamic.Method[func(any) []string](w.V, "Columns")(w.V.Value())
-}
-func (w w_database_sql_driver_Rows) Next(a0 []p_database_sql_driver.Value) error {
-	return dynamic.Method[func(any, []p_database_sql_driver.Value) error](w.V, "Next")(w.V.Value(), a0)
-}
-
-type w_database_sql_driver_RowsColumnTypeDatabaseTypeName struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_RowsColumnTypeDatabaseTypeName) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_database_sql_driver_RowsColumnTypeDatabaseTypeName) ColumnTypeDatabaseTypeName(a0 int) string {
-	return dynamic.Method[func(any, int) string](w.V, "ColumnTypeDatabaseTypeName")(w.V.Value(), a0)
-}
-func (w w_database_sql_driver_RowsColumnTypeDatabaseTypeName) Columns() []string {
-	return dynamic.Method[func(any) []string](w.V, "Columns")(w.V.Value())
-}
-func (w w_database_sql_driver_RowsColumnTypeDatabaseTypeName) Next(a0 []p_database_sql_driver.Value) error {
-	return dynamic.Method[func(any, []p_database_sql_driver.Value) error](w.V, "Next")(w.V.Value(), a0)
-}
-
-type w_database_sql_driver_RowsColumnTypeLength struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_RowsColumnTypeLength) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_database_sql_driver_RowsColumnTypeLength) ColumnTypeLength(a0 int) (int64, bool) {
-	return dynamic.Method[func(any, int) (int64, bool)](w.V, "ColumnTypeLength")(w.V.Value(), a0)
-}
-func (w w_database_sql_driver_RowsColumnTypeLength) Columns() []string {
-	return dynamic.Method[func(any) []string](w.V, "Columns")(w.V.Value())
-}
-func (w w_database_sql_driver_RowsColumnTypeLength) Next(a0 []p_database_sql_driver.Value) error {
-	return dynamic.Method[func(any, []p_database_sql_driver.Value) error](w.V, "Next")(w.V.Value(), a0)
-}
-
-type w_database_sql_driver_RowsColumnTypeNullable struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_RowsColumnTypeNullable) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_database_sql_driver_RowsColumnTypeNullable) ColumnTypeNullable(a0 int) (bool, bool) {
-	return dynamic.Method[func(any, int) (bool, bool)](w.V, "ColumnTypeNullable")(w.V.Value(), a0)
-}
-func (w w_database_sql_driver_RowsColumnTypeNullable) Columns() []string {
-	return dynamic.Method[func(any) []string](w.V, "Columns")(w.V.Value())
-}
-func (w w_database_sql_driver_RowsColumnTypeNullable) Next(a0 []p_database_sql_driver.Value) error {
-	return dynamic.Method[func(any, []p_database_sql_driver.Value) error](w.V, "Next")(w.V.Value(), a0)
-}
-
-type w_database_sql_driver_RowsColumnTypePrecisionScale struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_RowsColumnTypePrecisionScale) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_database_sql_driver_RowsColumnTypePrecisionScale) ColumnTypePrecisionScale(a0 int) (int64, int64, bool) {
-	return dynamic.Method[func(any, int) (int64, int64, bool)](w.V, "ColumnTypePrecisionScale")(w.V.Value(), a0)
-}
-func (w w_database_sql_driver_RowsColumnTypePrecisionScale) Columns() []string {
-	return dynamic.Method[func(any) []string](w.V, "Columns")(w.V.Value())
-}
-func (w w_database_sql_driver_RowsColumnTypePrecisionScale) Next(a0 []p_database_sql_driver.Value) error {
-	return dynamic.Method[func(any, []p_database_sql_driver.Value) error](w.V, "Next")(w.V.Value(), a0)
-}
-
-type w_database_sql_driver_RowsColumnTypeScanType struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_RowsColumnTypeScanType) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_database_sql_driver_RowsColumnTypeScanType) ColumnTypeScanType(a0 int) p_reflect.Type {
-	return dynamic.Method[func(any, int) p_reflect.Type](w.V, "ColumnTypeScanType")(w.V.Value(), a0)
-}
-func (w w_database_sql_driver_RowsColumnTypeScanType) Columns() []string {
-	return dynamic.Method[func(any) []string](w.V, "Columns")(w.V.Value())
-}
-func (w w_database_sql_driver_RowsColumnTypeScanType) Next(a0 []p_database_sql_driver.Value) error {
-	return dynamic.Method[func(any, []p_database_sql_driver.Value) error](w.V, "Next")(w.V.Value(), a0)
-}
-
-type w_database_sql_driver_RowsNextResultSet struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_RowsNextResultSet) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_database_sql_driver_RowsNextResultSet) Columns() []string {
-	return dynamic.Method[func(any) []string](w.V, "Columns")(w.V.Value())
-}
-func (w w_database_sql_driver_RowsNextResultSet) HasNextResultSet() bool {
-	return dynamic.Method[func(any) bool](w.V, "HasNextResultSet")(w.V.Value())
-}
-func (w w_database_sql_driver_RowsNextResultSet) Next(a0 []p_database_sql_driver.Value) error {
-	return dynamic.Method[func(any, []p_database_sql_driver.Value) error](w.V, "Next")(w.V.Value(), a0)
-}
-func (w w_database_sql_driver_RowsNextResultSet) NextResultSet() error {
-	return dynamic.Method[func(any) error](w.V, "NextResultSet")(w.V.Value())
-}
-
-type w_database_sql_driver_SessionResetter struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_SessionResetter) ResetSession(a0 p_context.Context) error {
-	return dynamic.Method[func(any, p_context.Context) error](w.V, "ResetSession")(w.V.Value(), a0)
-}
-
-type w_database_sql_driver_Stmt struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_Stmt) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_database_sql_driver_Stmt) Exec(a0 []p_database_sql_driver.Value) (p_database_sql_driver.Result, error) {
-	return dynamic.Method[func(any, []p_database_sql_driver.Value) (p_database_sql_driver.Result, error)](w.V, "Exec")(w.V.Value(), a0)
-}
-func (w w_database_sql_driver_Stmt) NumInput() int {
-	return dynamic.Method[func(any) int](w.V, "NumInput")(w.V.Value())
-}
-func (w w_database_sql_driver_Stmt) Query(a0 []p_database_sql_driver.Value) (p_database_sql_driver.Rows, error) {
-	return dynamic.Method[func(any, []p_database_sql_driver.Value) (p_database_sql_driver.Rows, error)](w.V, "Query")(w.V.Value(), a0)
-}
-
-type w_database_sql_driver_StmtExecContext struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_StmtExecContext) ExecContext(a0 p_context.Context, a1 []p_database_sql_driver.NamedValue) (p_database_sql_driver.Result, error) {
-	return dynamic.Method[func(any, p_context.Context, []p_database_sql_driver.NamedValue) (p_database_sql_driver.Result, error)](w.V, "ExecContext")(w.V.Value(), a0, a1)
-}
-
-type w_database_sql_driver_StmtQueryContext struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_StmtQueryContext) QueryContext(a0 p_context.Context, a1 []p_database_sql_driver.NamedValue) (p_database_sql_driver.Rows, error) {
-	return dynamic.Method[func(any, p_context.Context, []p_database_sql_driver.NamedValue) (p_database_sql_driver.Rows, error)](w.V, "QueryContext")(w.V.Value(), a0, a1)
-}
-
-type w_database_sql_driver_Tx struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_Tx) Commit() error {
-	return dynamic.Method[func(any) error](w.V, "Commit")(w.V.Value())
-}
-func (w w_database_sql_driver_Tx) Rollback() error {
-	return dynamic.Method[func(any) error](w.V, "Rollback")(w.V.Value())
-}
-
-type w_database_sql_driver_Validator struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_Validator) IsValid() bool {
-	return dynamic.Method[func(any) bool](w.V, "IsValid")(w.V.Value())
-}
-
-type w_database_sql_driver_ValueConverter struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_ValueConverter) ConvertValue(a0 any) (p_database_sql_driver.Value, error) {
-	return dynamic.Method[func(any, any) (p_database_sql_driver.Value, error)](w.V, "ConvertValue")(w.V.Value(), a0)
-}
-
-type w_database_sql_driver_Valuer struct{ dynamic.Wrapped }
-
-func (w w_database_sql_driver_Valuer) Value() (p_database_sql_driver.Value, error) {
-	return dynamic.Method[func(any) (p_database_sql_driver.Value, error)](w.V, "Value")(w.V.Value())
 }

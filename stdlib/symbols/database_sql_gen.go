@@ -3,63 +3,42 @@
 package symbols
 
 import (
-	p_database_sql "database/sql"
-	"gobayes/stdlib/dynamic"
+	p "database/sql"
 	"reflect"
 )
 
 func database_sqlTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ColumnType":     reflect.ValueOf((*p_database_sql.ColumnType)(nil)),
-		"Conn":           reflect.ValueOf((*p_database_sql.Conn)(nil)),
-		"DB":             reflect.ValueOf((*p_database_sql.DB)(nil)),
-		"DBStats":        reflect.ValueOf((*p_database_sql.DBStats)(nil)),
-		"Drivers":        reflect.ValueOf(p_database_sql.Drivers),
-		"ErrConnDone":    reflect.ValueOf(&p_database_sql.ErrConnDone).Elem(),
-		"ErrNoRows":      reflect.ValueOf(&p_database_sql.ErrNoRows).Elem(),
-		"ErrTxDone":      reflect.ValueOf(&p_database_sql.ErrTxDone).Elem(),
-		"IsolationLevel": reflect.ValueOf((*p_database_sql.IsolationLevel)(nil)),
-		"Named":          reflect.ValueOf(p_database_sql.Named),
-		"NamedArg":       reflect.ValueOf((*p_database_sql.NamedArg)(nil)),
-		"NullBool":       reflect.ValueOf((*p_database_sql.NullBool)(nil)),
-		"NullByte":       reflect.ValueOf((*p_database_sql.NullByte)(nil)),
-		"NullFloat64":    reflect.ValueOf((*p_database_sql.NullFloat64)(nil)),
-		"NullInt16":      reflect.ValueOf((*p_database_sql.NullInt16)(nil)),
-		"NullInt32":      reflect.ValueOf((*p_database_sql.NullInt32)(nil)),
-		"NullInt64":      reflect.ValueOf((*p_database_sql.NullInt64)(nil)),
-		"NullString":     reflect.ValueOf((*p_database_sql.NullString)(nil)),
-		"NullTime":       reflect.ValueOf((*p_database_sql.NullTime)(nil)),
-		"Open":           reflect.ValueOf(p_database_sql.Open),
-		"OpenDB":         reflect.ValueOf(p_database_sql.OpenDB),
-		"Out":            reflect.ValueOf((*p_database_sql.Out)(nil)),
-		"RawBytes":       reflect.ValueOf((*p_database_sql.RawBytes)(nil)),
-		"Register":       reflect.ValueOf(p_database_sql.Register),
-		"Result":         reflect.ValueOf((*p_database_sql.Result)(nil)),
-		"Row":            reflect.ValueOf((*p_database_sql.Row)(nil)),
-		"Rows":           reflect.ValueOf((*p_database_sql.Rows)(nil)),
-		"Scanner":        reflect.ValueOf((*p_database_sql.Scanner)(nil)),
-		"Stmt":           reflect.ValueOf((*p_database_sql.Stmt)(nil)),
-		"Tx":             reflect.ValueOf((*p_database_sql.Tx)(nil)),
-		"TxOptions":      reflect.ValueOf((*p_database_sql.TxOptions)(nil)),
+		"ColumnType":     reflect.ValueOf((*p.ColumnType)(nil)),
+		"Conn":           reflect.ValueOf((*p.Conn)(nil)),
+		"DB":             reflect.ValueOf((*p.DB)(nil)),
+		"DBStats":        reflect.ValueOf((*p.DBStats)(nil)),
+		"Drivers":        reflect.ValueOf(p.Drivers),
+		"ErrConnDone":    reflect.ValueOf(&p.ErrConnDone).Elem(),
+		"ErrNoRows":      reflect.ValueOf(&p.ErrNoRows).Elem(),
+		"ErrTxDone":      reflect.ValueOf(&p.ErrTxDone).Elem(),
+		"IsolationLevel": reflect.ValueOf((*p.IsolationLevel)(nil)),
+		"Named":          reflect.ValueOf(p.Named),
+		"NamedArg":       reflect.ValueOf((*p.NamedArg)(nil)),
+		"NullBool":       reflect.ValueOf((*p.NullBool)(nil)),
+		"NullByte":       reflect.ValueOf((*p.NullByte)(nil)),
+		"NullFloat64":    reflect.ValueOf((*p.NullFloat64)(nil)),
+		"NullInt16":      reflect.ValueOf((*p.NullInt16)(nil)),
+		"NullInt32":      reflect.ValueOf((*p.NullInt32)(nil)),
+		"NullInt64":      reflect.ValueOf((*p.NullInt64)(nil)),
+		"NullString":     reflect.ValueOf((*p.NullString)(nil)),
+		"NullTime":       reflect.ValueOf((*p.NullTime)(nil)),
+		"Open":           reflect.ValueOf(p.Open),
+		"OpenDB":         reflect.ValueOf(p.OpenDB),
+		"Out":            reflect.ValueOf((*p.Out)(nil)),
+		"RawBytes":       reflect.ValueOf((*p.RawBytes)(nil)),
+		"Register":       reflect.ValueOf(p.Register),
+		"Result":         reflect.ValueOf((*p.Result)(nil)),
+		"Row":            reflect.ValueOf((*p.Row)(nil)),
+		"Rows":           reflect.ValueOf((*p.Rows)(nil)),
+		"Scanner":        reflect.ValueOf((*p.Scanner)(nil)),
+		"Stmt":           reflect.ValueOf((*p.Stmt)(nil)),
+		"Tx":             reflect.ValueOf((*p.Tx)(nil)),
+		"TxOptions":      reflect.ValueOf((*p.TxOptions)(nil)),
 	}
-}
-
-var database_sqlWrap = map[string]Wrapper{
-	"Result":  {[]string{"LastInsertId", "RowsAffected"}, func(v dynamic.Value) any { return w_database_sql_Result{dynamic.Wrapped{V: v}} }},
-	"Scanner": {[]string{"Scan"}, func(v dynamic.Value) any { return w_database_sql_Scanner{dynamic.Wrapped{V: v}} }},
-}
-
-type w_database_sql_Result struct{ dynamic.Wrapped }
-
-func (w w_database_sql_Result) LastInsertId() (int64, error) {
-	return dynamic.Method[func(any) (int64, error)](w.V, "LastInsertId")(w.V.Value())
-}
-func (w w_database_sql_Result) RowsAffected() (int64, error) {
-	return dynamic.Method[func(any) (int64, error)](w.V, "RowsAffected")(w.V.Value())
-}
-
-type w_database_sql_Scanner struct{ dynamic.Wrapped }
-
-func (w w_database_sql_Scanner) Scan(a0 any) error {
-	return dynamic.Method[func(any, any) error](w.V, "Scan")(w.V.Value(), a0)
 }

@@ -3,19 +3,17 @@
 package symbols
 
 import (
-	p_encoding_ascii85 "encoding/ascii85"
+	p "encoding/ascii85"
 	"reflect"
 )
 
 func encoding_ascii85Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"CorruptInputError": reflect.ValueOf((*p_encoding_ascii85.CorruptInputError)(nil)),
-		"Decode":            reflect.ValueOf(p_encoding_ascii85.Decode),
-		"Encode":            reflect.ValueOf(p_encoding_ascii85.Encode),
-		"MaxEncodedLen":     reflect.ValueOf(p_encoding_ascii85.MaxEncodedLen),
-		"NewDecoder":        reflect.ValueOf(p_encoding_ascii85.NewDecoder),
-		"NewEncoder":        reflect.ValueOf(p_encoding_ascii85.NewEncoder),
+		"CorruptInputError": reflect.ValueOf((*p.CorruptInputError)(nil)),
+		"Decode":            reflect.ValueOf(p.Decode),
+		"Encode":            reflect.ValueOf(p.Encode),
+		"MaxEncodedLen":     reflect.ValueOf(p.MaxEncodedLen),
+		"NewDecoder":        reflect.ValueOf(p.NewDecoder),
+		"NewEncoder":        reflect.ValueOf(p.NewEncoder),
 	}
 }
-
-var encoding_ascii85Wrap = map[string]Wrapper{}

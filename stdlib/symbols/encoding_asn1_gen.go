@@ -3,27 +3,25 @@
 package symbols
 
 import (
-	p_encoding_asn1 "encoding/asn1"
+	p "encoding/asn1"
 	"reflect"
 )
 
 func encoding_asn1Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"BitString":           reflect.ValueOf((*p_encoding_asn1.BitString)(nil)),
-		"Enumerated":          reflect.ValueOf((*p_encoding_asn1.Enumerated)(nil)),
-		"Flag":                reflect.ValueOf((*p_encoding_asn1.Flag)(nil)),
-		"Marshal":             reflect.ValueOf(p_encoding_asn1.Marshal),
-		"MarshalWithParams":   reflect.ValueOf(p_encoding_asn1.MarshalWithParams),
-		"NullBytes":           reflect.ValueOf(&p_encoding_asn1.NullBytes).Elem(),
-		"NullRawValue":        reflect.ValueOf(&p_encoding_asn1.NullRawValue).Elem(),
-		"ObjectIdentifier":    reflect.ValueOf((*p_encoding_asn1.ObjectIdentifier)(nil)),
-		"RawContent":          reflect.ValueOf((*p_encoding_asn1.RawContent)(nil)),
-		"RawValue":            reflect.ValueOf((*p_encoding_asn1.RawValue)(nil)),
-		"StructuralError":     reflect.ValueOf((*p_encoding_asn1.StructuralError)(nil)),
-		"SyntaxError":         reflect.ValueOf((*p_encoding_asn1.SyntaxError)(nil)),
-		"Unmarshal":           reflect.ValueOf(p_encoding_asn1.Unmarshal),
-		"UnmarshalWithParams": reflect.ValueOf(p_encoding_asn1.UnmarshalWithParams),
+		"BitString":           reflect.ValueOf((*p.BitString)(nil)),
+		"Enumerated":          reflect.ValueOf((*p.Enumerated)(nil)),
+		"Flag":                reflect.ValueOf((*p.Flag)(nil)),
+		"Marshal":             reflect.ValueOf(p.Marshal),
+		"MarshalWithParams":   reflect.ValueOf(p.MarshalWithParams),
+		"NullBytes":           reflect.ValueOf(&p.NullBytes).Elem(),
+		"NullRawValue":        reflect.ValueOf(&p.NullRawValue).Elem(),
+		"ObjectIdentifier":    reflect.ValueOf((*p.ObjectIdentifier)(nil)),
+		"RawContent":          reflect.ValueOf((*p.RawContent)(nil)),
+		"RawValue":            reflect.ValueOf((*p.RawValue)(nil)),
+		"StructuralError":     reflect.ValueOf((*p.StructuralError)(nil)),
+		"SyntaxError":         reflect.ValueOf((*p.SyntaxError)(nil)),
+		"Unmarshal":           reflect.ValueOf(p.Unmarshal),
+		"UnmarshalWithParams": reflect.ValueOf(p.UnmarshalWithParams),
 	}
 }
-
-var encoding_asn1Wrap = map[string]Wrapper{}

@@ -3,20 +3,18 @@
 package symbols
 
 import (
-	p_encoding_base32 "encoding/base32"
+	p "encoding/base32"
 	"reflect"
 )
 
 func encoding_base32Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"CorruptInputError": reflect.ValueOf((*p_encoding_base32.CorruptInputError)(nil)),
-		"Encoding":          reflect.ValueOf((*p_encoding_base32.Encoding)(nil)),
-		"HexEncoding":       reflect.ValueOf(&p_encoding_base32.HexEncoding).Elem(),
-		"NewDecoder":        reflect.ValueOf(p_encoding_base32.NewDecoder),
-		"NewEncoder":        reflect.ValueOf(p_encoding_base32.NewEncoder),
-		"NewEncoding":       reflect.ValueOf(p_encoding_base32.NewEncoding),
-		"StdEncoding":       reflect.ValueOf(&p_encoding_base32.StdEncoding).Elem(),
+		"CorruptInputError": reflect.ValueOf((*p.CorruptInputError)(nil)),
+		"Encoding":          reflect.ValueOf((*p.Encoding)(nil)),
+		"HexEncoding":       reflect.ValueOf(&p.HexEncoding).Elem(),
+		"NewDecoder":        reflect.ValueOf(p.NewDecoder),
+		"NewEncoder":        reflect.ValueOf(p.NewEncoder),
+		"NewEncoding":       reflect.ValueOf(p.NewEncoding),
+		"StdEncoding":       reflect.ValueOf(&p.StdEncoding).Elem(),
 	}
 }
-
-var encoding_base32Wrap = map[string]Wrapper{}

@@ -3,22 +3,20 @@
 package symbols
 
 import (
-	p_encoding_base64 "encoding/base64"
+	p "encoding/base64"
 	"reflect"
 )
 
 func encoding_base64Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"CorruptInputError": reflect.ValueOf((*p_encoding_base64.CorruptInputError)(nil)),
-		"Encoding":          reflect.ValueOf((*p_encoding_base64.Encoding)(nil)),
-		"NewDecoder":        reflect.ValueOf(p_encoding_base64.NewDecoder),
-		"NewEncoder":        reflect.ValueOf(p_encoding_base64.NewEncoder),
-		"NewEncoding":       reflect.ValueOf(p_encoding_base64.NewEncoding),
-		"RawStdEncoding":    reflect.ValueOf(&p_encoding_base64.RawStdEncoding).Elem(),
-		"RawURLEncoding":    reflect.ValueOf(&p_encoding_base64.RawURLEncoding).Elem(),
-		"StdEncoding":       reflect.ValueOf(&p_encoding_base64.StdEncoding).Elem(),
-		"URLEncoding":       reflect.ValueOf(&p_encoding_base64.URLEncoding).Elem(),
+		"CorruptInputError": reflect.ValueOf((*p.CorruptInputError)(nil)),
+		"Encoding":          reflect.ValueOf((*p.Encoding)(nil)),
+		"NewDecoder":        reflect.ValueOf(p.NewDecoder),
+		"NewEncoder":        reflect.ValueOf(p.NewEncoder),
+		"NewEncoding":       reflect.ValueOf(p.NewEncoding),
+		"RawStdEncoding":    reflect.ValueOf(&p.RawStdEncoding).Elem(),
+		"RawURLEncoding":    reflect.ValueOf(&p.RawURLEncoding).Elem(),
+		"StdEncoding":       reflect.ValueOf(&p.StdEncoding).Elem(),
+		"URLEncoding":       reflect.ValueOf(&p.URLEncoding).Elem(),
 	}
 }
-
-var encoding_base64Wrap = map[string]Wrapper{}

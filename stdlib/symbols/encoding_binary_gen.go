@@ -3,75 +3,30 @@
 package symbols
 
 import (
-	p_encoding_binary "encoding/binary"
-	"gobayes/stdlib/dynamic"
+	p "encoding/binary"
 	"reflect"
 )
 
 func encoding_binaryTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Append":          reflect.ValueOf(p_encoding_binary.Append),
-		"AppendByteOrder": reflect.ValueOf((*p_encoding_binary.AppendByteOrder)(nil)),
-		"AppendUvarint":   reflect.ValueOf(p_encoding_binary.AppendUvarint),
-		"AppendVarint":    reflect.ValueOf(p_encoding_binary.AppendVarint),
-		"BigEndian":       reflect.ValueOf(&p_encoding_binary.BigEndian).Elem(),
-		"ByteOrder":       reflect.ValueOf((*p_encoding_binary.ByteOrder)(nil)),
-		"Decode":          reflect.ValueOf(p_encoding_binary.Decode),
-		"Encode":          reflect.ValueOf(p_encoding_binary.Encode),
-		"LittleEndian":    reflect.ValueOf(&p_encoding_binary.LittleEndian).Elem(),
-		"NativeEndian":    reflect.ValueOf(&p_encoding_binary.NativeEndian).Elem(),
-		"PutUvarint":      reflect.ValueOf(p_encoding_binary.PutUvarint),
-		"PutVarint":       reflect.ValueOf(p_encoding_binary.PutVarint),
-		"Read":            reflect.ValueOf(p_encoding_binary.Read),
-		"ReadUvarint":     reflect.ValueOf(p_encoding_binary.ReadUvarint),
-		"ReadVarint":      reflect.ValueOf(p_encoding_binary.ReadVarint),
-		"Size":            reflect.ValueOf(p_encoding_binary.Size),
-		"Uvarint":         reflect.ValueOf(p_encoding_binary.Uvarint),
-		"Varint":          reflect.ValueOf(p_encoding_binary.Varint),
-		"Write":           reflect.ValueOf(p_encoding_binary.Write),
+		"Append":          reflect.ValueOf(p.Append),
+		"AppendByteOrder": reflect.ValueOf((*p.AppendByteOrder)(nil)),
+		"AppendUvarint":   reflect.ValueOf(p.AppendUvarint),
+		"AppendVarint":    reflect.ValueOf(p.AppendVarint),
+		"BigEndian":       reflect.ValueOf(&p.BigEndian).Elem(),
+		"ByteOrder":       reflect.ValueOf((*p.ByteOrder)(nil)),
+		"Decode":          reflect.ValueOf(p.Decode),
+		"Encode":          reflect.ValueOf(p.Encode),
+		"LittleEndian":    reflect.ValueOf(&p.LittleEndian).Elem(),
+		"NativeEndian":    reflect.ValueOf(&p.NativeEndian).Elem(),
+		"PutUvarint":      reflect.ValueOf(p.PutUvarint),
+		"PutVarint":       reflect.ValueOf(p.PutVarint),
+		"Read":            reflect.ValueOf(p.Read),
+		"ReadUvarint":     reflect.ValueOf(p.ReadUvarint),
+		"ReadVarint":      reflect.ValueOf(p.ReadVarint),
+		"Size":            reflect.ValueOf(p.Size),
+		"Uvarint":         reflect.ValueOf(p.Uvarint),
+		"Varint":          reflect.ValueOf(p.Varint),
+		"Write":           reflect.ValueOf(p.Write),
 	}
-}
-
-var encoding_binaryWrap = map[string]Wrapper{
-	"AppendByteOrder": {[]string{"AppendUint16", "AppendUint32", "AppendUint64", "String"}, func(v dynamic.Value) any { return w_encoding_binary_AppendByteOrder{dynamic.Wrapped{V: v}} }},
-	"ByteOrder":       {[]string{"PutUint16", "PutUint32", "PutUint64", "String", "Uint16", "Uint32", "Uint64"}, func(v dynamic.Value) any { return w_encoding_binary_ByteOrder{dynamic.Wrapped{V: v}} }},
-}
-
-type w_encoding_binary_AppendByteOrder struct{ dynamic.Wrapped }
-
-func (w w_encoding_binary_AppendByteOrder) AppendUint16(a0 []byte, a1 uint16) []byte {
-	return dynamic.Method[func(any, []byte, uint16) []byte](w.V, "AppendUint16")(w.V.Value(), a0, a1)
-}
-func (w w_encoding_binary_AppendByteOrder) AppendUint32(a0 []byte, a1 uint32) []byte {
-	return dynamic.Method[func(any, []byte, uint32) []byte](w.V, "AppendUint32")(w.V.Value(), a0, a1)
-}
-func (w w_encoding_binary_AppendByteOrder) AppendUint64(a0 []byte, a1 uint64) []byte {
-	return dynamic.Method[func(any, []byte, uint64) []byte](w.V, "AppendUint64")(w.V.Value(), a0, a1)
-}
-func (w w_encoding_binary_AppendByteOrder) String() string {
-	return dynamic.Method[func(any) string](w.V, "String")(w.V.Value())
-}
-
-type w_encoding_binary_ByteOrder struct{ dynamic.Wrapped }
-
-func (w w_encoding_binary_ByteOrder) PutUint16(a0 []byte, a1 uint16) {
-	dynamic.Method[func(any, []byte, uint16)](w.V, "PutUint16")(w.V.Value(), a0, a1)
-}
-func (w w_encoding_binary_ByteOrder) PutUint32(a0 []byte, a1 uint32) {
-	dynamic.Method[func(any, []byte, uint32)](w.V, "PutUint32")(w.V.Value(), a0, a1)
-}
-func (w w_encoding_binary_ByteOrder) PutUint64(a0 []byte, a1 uint64) {
-	dynamic.Method[func(any, []byte, uint64)](w.V, "PutUint64")(w.V.Value(), a0, a1)
-}
-func (w w_encoding_binary_ByteOrder) String() string {
-	return dynamic.Method[func(any) string](w.V, "String")(w.V.Value())
-}
-func (w w_encoding_binary_ByteOrder) Uint16(a0 []byte) uint16 {
-	return dynamic.Method[func(any, []byte) uint16](w.V, "Uint16")(w.V.Value(), a0)
-}
-func (w w_encoding_binary_ByteOrder) Uint32(a0 []byte) uint32 {
-	return dynamic.Method[func(any, []byte) uint32](w.V, "Uint32")(w.V.Value(), a0)
-}
-func (w w_encoding_binary_ByteOrder) Uint64(a0 []byte) uint64 {
-	return dynamic.Method[func(any, []byte) uint64](w.V, "Uint64")(w.V.Value(), a0)
 }

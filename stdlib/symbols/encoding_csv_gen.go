@@ -3,22 +3,20 @@
 package symbols
 
 import (
-	p_encoding_csv "encoding/csv"
+	p "encoding/csv"
 	"reflect"
 )
 
 func encoding_csvTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ErrBareQuote":     reflect.ValueOf(&p_encoding_csv.ErrBareQuote).Elem(),
-		"ErrFieldCount":    reflect.ValueOf(&p_encoding_csv.ErrFieldCount).Elem(),
-		"ErrQuote":         reflect.ValueOf(&p_encoding_csv.ErrQuote).Elem(),
-		"ErrTrailingComma": reflect.ValueOf(&p_encoding_csv.ErrTrailingComma).Elem(),
-		"NewReader":        reflect.ValueOf(p_encoding_csv.NewReader),
-		"NewWriter":        reflect.ValueOf(p_encoding_csv.NewWriter),
-		"ParseError":       reflect.ValueOf((*p_encoding_csv.ParseError)(nil)),
-		"Reader":           reflect.ValueOf((*p_encoding_csv.Reader)(nil)),
-		"Writer":           reflect.ValueOf((*p_encoding_csv.Writer)(nil)),
+		"ErrBareQuote":     reflect.ValueOf(&p.ErrBareQuote).Elem(),
+		"ErrFieldCount":    reflect.ValueOf(&p.ErrFieldCount).Elem(),
+		"ErrQuote":         reflect.ValueOf(&p.ErrQuote).Elem(),
+		"ErrTrailingComma": reflect.ValueOf(&p.ErrTrailingComma).Elem(),
+		"NewReader":        reflect.ValueOf(p.NewReader),
+		"NewWriter":        reflect.ValueOf(p.NewWriter),
+		"ParseError":       reflect.ValueOf((*p.ParseError)(nil)),
+		"Reader":           reflect.ValueOf((*p.Reader)(nil)),
+		"Writer":           reflect.ValueOf((*p.Writer)(nil)),
 	}
 }
-
-var encoding_csvWrap = map[string]Wrapper{}

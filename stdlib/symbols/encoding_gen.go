@@ -3,63 +3,17 @@
 package symbols
 
 import (
-	p_encoding "encoding"
-	"gobayes/stdlib/dynamic"
+	p "encoding"
 	"reflect"
 )
 
 func encodingTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"BinaryAppender":    reflect.ValueOf((*p_encoding.BinaryAppender)(nil)),
-		"BinaryMarshaler":   reflect.ValueOf((*p_encoding.BinaryMarshaler)(nil)),
-		"BinaryUnmarshaler": reflect.ValueOf((*p_encoding.BinaryUnmarshaler)(nil)),
-		"TextAppender":      reflect.ValueOf((*p_encoding.TextAppender)(nil)),
-		"TextMarshaler":     reflect.ValueOf((*p_encoding.TextMarshaler)(nil)),
-		"TextUnmarshaler":   reflect.ValueOf((*p_encoding.TextUnmarshaler)(nil)),
+		"BinaryAppender":    reflect.ValueOf((*p.BinaryAppender)(nil)),
+		"BinaryMarshaler":   reflect.ValueOf((*p.BinaryMarshaler)(nil)),
+		"BinaryUnmarshaler": reflect.ValueOf((*p.BinaryUnmarshaler)(nil)),
+		"TextAppender":      reflect.ValueOf((*p.TextAppender)(nil)),
+		"TextMarshaler":     reflect.ValueOf((*p.TextMarshaler)(nil)),
+		"TextUnmarshaler":   reflect.ValueOf((*p.TextUnmarshaler)(nil)),
 	}
-}
-
-var encodingWrap = map[string]Wrapper{
-	"BinaryAppender":    {[]string{"AppendBinary"}, func(v dynamic.Value) any { return w_encoding_BinaryAppender{dynamic.Wrapped{V: v}} }},
-	"BinaryMarshaler":   {[]string{"MarshalBinary"}, func(v dynamic.Value) any { return w_encoding_BinaryMarshaler{dynamic.Wrapped{V: v}} }},
-	"BinaryUnmarshaler": {[]string{"UnmarshalBinary"}, func(v dynamic.Value) any { return w_encoding_BinaryUnmarshaler{dynamic.Wrapped{V: v}} }},
-	"TextAppender":      {[]string{"AppendText"}, func(v dynamic.Value) any { return w_encoding_TextAppender{dynamic.Wrapped{V: v}} }},
-	"TextMarshaler":     {[]string{"MarshalText"}, func(v dynamic.Value) any { return w_encoding_TextMarshaler{dynamic.Wrapped{V: v}} }},
-	"TextUnmarshaler":   {[]string{"UnmarshalText"}, func(v dynamic.Value) any { return w_encoding_TextUnmarshaler{dynamic.Wrapped{V: v}} }},
-}
-
-type w_encoding_BinaryAppender struct{ dynamic.Wrapped }
-
-func (w w_encoding_BinaryAppender) AppendBinary(a0 []byte) ([]byte, error) {
-	return dynamic.Method[func(any, []byte) ([]byte, error)](w.V, "AppendBinary")(w.V.Value(), a0)
-}
-
-type w_encoding_BinaryMarshaler struct{ dynamic.Wrapped }
-
-func (w w_encoding_BinaryMarshaler) MarshalBinary() ([]byte, error) {
-	return dynamic.Method[func(any) ([]byte, error)](w.V, "MarshalBinary")(w.V.Value())
-}
-
-type w_encoding_BinaryUnmarshaler struct{ dynamic.Wrapped }
-
-func (w w_encoding_BinaryUnmarshaler) UnmarshalBinary(a0 []byte) error {
-	return dynamic.Method[func(any, []byte) error](w.V, "UnmarshalBinary")(w.V.Value(), a0)
-}
-
-type w_encoding_TextAppender struct{ dynamic.Wrapped }
-
-func (w w_encoding_TextAppender) AppendText(a0 []byte) ([]byte, error) {
-	return dynamic.Method[func(any, []byte) ([]byte, error)](w.V, "AppendText")(w.V.Value(), a0)
-}
-
-type w_encoding_TextMarshaler struct{ dynamic.Wrapped }
-
-func (w w_encoding_TextMarshaler) MarshalText() ([]byte, error) {
-	return dynamic.Method[func(any) ([]byte, error)](w.V, "MarshalText")(w.V.Value())
-}
-
-type w_encoding_TextUnmarshaler struct{ dynamic.Wrapped }
-
-func (w w_encoding_TextUnmarshaler) UnmarshalText(a0 []byte) error {
-	return dynamic.Method[func(any, []byte) error](w.V, "UnmarshalText")(w.V.Value(), a0)
 }

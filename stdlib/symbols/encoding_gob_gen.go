@@ -3,38 +3,20 @@
 package symbols
 
 import (
-	p_encoding_gob "encoding/gob"
-	"gobayes/stdlib/dynamic"
+	p "encoding/gob"
 	"reflect"
 )
 
 func encoding_gobTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"CommonType":   reflect.ValueOf((*p_encoding_gob.CommonType)(nil)),
-		"Decoder":      reflect.ValueOf((*p_encoding_gob.Decoder)(nil)),
-		"Encoder":      reflect.ValueOf((*p_encoding_gob.Encoder)(nil)),
-		"GobDecoder":   reflect.ValueOf((*p_encoding_gob.GobDecoder)(nil)),
-		"GobEncoder":   reflect.ValueOf((*p_encoding_gob.GobEncoder)(nil)),
-		"NewDecoder":   reflect.ValueOf(p_encoding_gob.NewDecoder),
-		"NewEncoder":   reflect.ValueOf(p_encoding_gob.NewEncoder),
-		"Register":     reflect.ValueOf(p_encoding_gob.Register),
-		"RegisterName": reflect.ValueOf(p_encoding_gob.RegisterName),
+		"CommonType":   reflect.ValueOf((*p.CommonType)(nil)),
+		"Decoder":      reflect.ValueOf((*p.Decoder)(nil)),
+		"Encoder":      reflect.ValueOf((*p.Encoder)(nil)),
+		"GobDecoder":   reflect.ValueOf((*p.GobDecoder)(nil)),
+		"GobEncoder":   reflect.ValueOf((*p.GobEncoder)(nil)),
+		"NewDecoder":   reflect.ValueOf(p.NewDecoder),
+		"NewEncoder":   reflect.ValueOf(p.NewEncoder),
+		"Register":     reflect.ValueOf(p.Register),
+		"RegisterName": reflect.ValueOf(p.RegisterName),
 	}
-}
-
-var encoding_gobWrap = map[string]Wrapper{
-	"GobDecoder": {[]string{"GobDecode"}, func(v dynamic.Value) any { return w_encoding_gob_GobDecoder{dynamic.Wrapped{V: v}} }},
-	"GobEncoder": {[]string{"GobEncode"}, func(v dynamic.Value) any { return w_encoding_gob_GobEncoder{dynamic.Wrapped{V: v}} }},
-}
-
-type w_encoding_gob_GobDecoder struct{ dynamic.Wrapped }
-
-func (w w_encoding_gob_GobDecoder) GobDecode(a0 []byte) error {
-	return dynamic.Method[func(any, []byte) error](w.V, "GobDecode")(w.V.Value(), a0)
-}
-
-type w_encoding_gob_GobEncoder struct{ dynamic.Wrapped }
-
-func (w w_encoding_gob_GobEncoder) GobEncode() ([]byte, error) {
-	return dynamic.Method[func(any) ([]byte, error)](w.V, "GobEncode")(w.V.Value())
 }

@@ -3,27 +3,25 @@
 package symbols
 
 import (
-	p_encoding_hex "encoding/hex"
+	p "encoding/hex"
 	"reflect"
 )
 
 func encoding_hexTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AppendDecode":     reflect.ValueOf(p_encoding_hex.AppendDecode),
-		"AppendEncode":     reflect.ValueOf(p_encoding_hex.AppendEncode),
-		"Decode":           reflect.ValueOf(p_encoding_hex.Decode),
-		"DecodeString":     reflect.ValueOf(p_encoding_hex.DecodeString),
-		"DecodedLen":       reflect.ValueOf(p_encoding_hex.DecodedLen),
-		"Dump":             reflect.ValueOf(p_encoding_hex.Dump),
-		"Dumper":           reflect.ValueOf(p_encoding_hex.Dumper),
-		"Encode":           reflect.ValueOf(p_encoding_hex.Encode),
-		"EncodeToString":   reflect.ValueOf(p_encoding_hex.EncodeToString),
-		"EncodedLen":       reflect.ValueOf(p_encoding_hex.EncodedLen),
-		"ErrLength":        reflect.ValueOf(&p_encoding_hex.ErrLength).Elem(),
-		"InvalidByteError": reflect.ValueOf((*p_encoding_hex.InvalidByteError)(nil)),
-		"NewDecoder":       reflect.ValueOf(p_encoding_hex.NewDecoder),
-		"NewEncoder":       reflect.ValueOf(p_encoding_hex.NewEncoder),
+		"AppendDecode":     reflect.ValueOf(p.AppendDecode),
+		"AppendEncode":     reflect.ValueOf(p.AppendEncode),
+		"Decode":           reflect.ValueOf(p.Decode),
+		"DecodeString":     reflect.ValueOf(p.DecodeString),
+		"DecodedLen":       reflect.ValueOf(p.DecodedLen),
+		"Dump":             reflect.ValueOf(p.Dump),
+		"Dumper":           reflect.ValueOf(p.Dumper),
+		"Encode":           reflect.ValueOf(p.Encode),
+		"EncodeToString":   reflect.ValueOf(p.EncodeToString),
+		"EncodedLen":       reflect.ValueOf(p.EncodedLen),
+		"ErrLength":        reflect.ValueOf(&p.ErrLength).Elem(),
+		"InvalidByteError": reflect.ValueOf((*p.InvalidByteError)(nil)),
+		"NewDecoder":       reflect.ValueOf(p.NewDecoder),
+		"NewEncoder":       reflect.ValueOf(p.NewEncoder),
 	}
 }
-
-var encoding_hexWrap = map[string]Wrapper{}

@@ -3,54 +3,36 @@
 package symbols
 
 import (
-	p_encoding_json "encoding/json"
-	"gobayes/stdlib/dynamic"
+	p "encoding/json"
 	"reflect"
 )
 
 func encoding_jsonTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Compact":               reflect.ValueOf(p_encoding_json.Compact),
-		"Decoder":               reflect.ValueOf((*p_encoding_json.Decoder)(nil)),
-		"Delim":                 reflect.ValueOf((*p_encoding_json.Delim)(nil)),
-		"Encoder":               reflect.ValueOf((*p_encoding_json.Encoder)(nil)),
-		"HTMLEscape":            reflect.ValueOf(p_encoding_json.HTMLEscape),
-		"Indent":                reflect.ValueOf(p_encoding_json.Indent),
-		"InvalidUTF8Error":      reflect.ValueOf((*p_encoding_json.InvalidUTF8Error)(nil)),
-		"InvalidUnmarshalError": reflect.ValueOf((*p_encoding_json.InvalidUnmarshalError)(nil)),
-		"Marshal":               reflect.ValueOf(p_encoding_json.Marshal),
-		"MarshalIndent":         reflect.ValueOf(p_encoding_json.MarshalIndent),
-		"Marshaler":             reflect.ValueOf((*p_encoding_json.Marshaler)(nil)),
-		"MarshalerError":        reflect.ValueOf((*p_encoding_json.MarshalerError)(nil)),
-		"NewDecoder":            reflect.ValueOf(p_encoding_json.NewDecoder),
-		"NewEncoder":            reflect.ValueOf(p_encoding_json.NewEncoder),
-		"Number":                reflect.ValueOf((*p_encoding_json.Number)(nil)),
-		"RawMessage":            reflect.ValueOf((*p_encoding_json.RawMessage)(nil)),
-		"SyntaxError":           reflect.ValueOf((*p_encoding_json.SyntaxError)(nil)),
-		"Token":                 reflect.ValueOf((*p_encoding_json.Token)(nil)),
-		"Unmarshal":             reflect.ValueOf(p_encoding_json.Unmarshal),
-		"UnmarshalFieldError":   reflect.ValueOf((*p_encoding_json.UnmarshalFieldError)(nil)),
-		"UnmarshalTypeError":    reflect.ValueOf((*p_encoding_json.UnmarshalTypeError)(nil)),
-		"Unmarshaler":           reflect.ValueOf((*p_encoding_json.Unmarshaler)(nil)),
-		"UnsupportedTypeError":  reflect.ValueOf((*p_encoding_json.UnsupportedTypeError)(nil)),
-		"UnsupportedValueError": reflect.ValueOf((*p_encoding_json.UnsupportedValueError)(nil)),
-		"Valid":                 reflect.ValueOf(p_encoding_json.Valid),
+		"Compact":               reflect.ValueOf(p.Compact),
+		"Decoder":               reflect.ValueOf((*p.Decoder)(nil)),
+		"Delim":                 reflect.ValueOf((*p.Delim)(nil)),
+		"Encoder":               reflect.ValueOf((*p.Encoder)(nil)),
+		"HTMLEscape":            reflect.ValueOf(p.HTMLEscape),
+		"Indent":                reflect.ValueOf(p.Indent),
+		"InvalidUTF8Error":      reflect.ValueOf((*p.InvalidUTF8Error)(nil)),
+		"InvalidUnmarshalError": reflect.ValueOf((*p.InvalidUnmarshalError)(nil)),
+		"Marshal":               reflect.ValueOf(p.Marshal),
+		"MarshalIndent":         reflect.ValueOf(p.MarshalIndent),
+		"Marshaler":             reflect.ValueOf((*p.Marshaler)(nil)),
+		"MarshalerError":        reflect.ValueOf((*p.MarshalerError)(nil)),
+		"NewDecoder":            reflect.ValueOf(p.NewDecoder),
+		"NewEncoder":            reflect.ValueOf(p.NewEncoder),
+		"Number":                reflect.ValueOf((*p.Number)(nil)),
+		"RawMessage":            reflect.ValueOf((*p.RawMessage)(nil)),
+		"SyntaxError":           reflect.ValueOf((*p.SyntaxError)(nil)),
+		"Token":                 reflect.ValueOf((*p.Token)(nil)),
+		"Unmarshal":             reflect.ValueOf(p.Unmarshal),
+		"UnmarshalFieldError":   reflect.ValueOf((*p.UnmarshalFieldError)(nil)),
+		"UnmarshalTypeError":    reflect.ValueOf((*p.UnmarshalTypeError)(nil)),
+		"Unmarshaler":           reflect.ValueOf((*p.Unmarshaler)(nil)),
+		"UnsupportedTypeError":  reflect.ValueOf((*p.UnsupportedTypeError)(nil)),
+		"UnsupportedValueError": reflect.ValueOf((*p.UnsupportedValueError)(nil)),
+		"Valid":                 reflect.ValueOf(p.Valid),
 	}
-}
-
-var encoding_jsonWrap = map[string]Wrapper{
-	"Marshaler":   {[]string{"MarshalJSON"}, func(v dynamic.Value) any { return w_encoding_json_Marshaler{dynamic.Wrapped{V: v}} }},
-	"Unmarshaler": {[]string{"UnmarshalJSON"}, func(v dynamic.Value) any { return w_encoding_json_Unmarshaler{dynamic.Wrapped{V: v}} }},
-}
-
-type w_encoding_json_Marshaler struct{ dynamic.Wrapped }
-
-func (w w_encoding_json_Marshaler) MarshalJSON() ([]byte, error) {
-	return dynamic.Method[func(any) ([]byte, error)](w.V, "MarshalJSON")(w.V.Value())
-}
-
-type w_encoding_json_Unmarshaler struct{ dynamic.Wrapped }
-
-func (w w_encoding_json_Unmarshaler) UnmarshalJSON(a0 []byte) error {
-	return dynamic.Method[func(any, []byte) error](w.V, "UnmarshalJSON")(w.V.Value(), a0)
 }

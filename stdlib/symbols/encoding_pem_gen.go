@@ -3,17 +3,15 @@
 package symbols
 
 import (
-	p_encoding_pem "encoding/pem"
+	p "encoding/pem"
 	"reflect"
 )
 
 func encoding_pemTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Block":          reflect.ValueOf((*p_encoding_pem.Block)(nil)),
-		"Decode":         reflect.ValueOf(p_encoding_pem.Decode),
-		"Encode":         reflect.ValueOf(p_encoding_pem.Encode),
-		"EncodeToMemory": reflect.ValueOf(p_encoding_pem.EncodeToMemory),
+		"Block":          reflect.ValueOf((*p.Block)(nil)),
+		"Decode":         reflect.ValueOf(p.Decode),
+		"Encode":         reflect.ValueOf(p.Encode),
+		"EncodeToMemory": reflect.ValueOf(p.EncodeToMemory),
 	}
 }
-
-var encoding_pemWrap = map[string]Wrapper{}

@@ -3,81 +3,42 @@
 package symbols
 
 import (
-	p_encoding_xml "encoding/xml"
-	"gobayes/stdlib/dynamic"
+	p "encoding/xml"
 	"reflect"
 )
 
 func encoding_xmlTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Attr":                 reflect.ValueOf((*p_encoding_xml.Attr)(nil)),
-		"CharData":             reflect.ValueOf((*p_encoding_xml.CharData)(nil)),
-		"Comment":              reflect.ValueOf((*p_encoding_xml.Comment)(nil)),
-		"CopyToken":            reflect.ValueOf(p_encoding_xml.CopyToken),
-		"Decoder":              reflect.ValueOf((*p_encoding_xml.Decoder)(nil)),
-		"Directive":            reflect.ValueOf((*p_encoding_xml.Directive)(nil)),
-		"Encoder":              reflect.ValueOf((*p_encoding_xml.Encoder)(nil)),
-		"EndElement":           reflect.ValueOf((*p_encoding_xml.EndElement)(nil)),
-		"Escape":               reflect.ValueOf(p_encoding_xml.Escape),
-		"EscapeText":           reflect.ValueOf(p_encoding_xml.EscapeText),
-		"HTMLAutoClose":        reflect.ValueOf(&p_encoding_xml.HTMLAutoClose).Elem(),
-		"HTMLEntity":           reflect.ValueOf(&p_encoding_xml.HTMLEntity).Elem(),
-		"Marshal":              reflect.ValueOf(p_encoding_xml.Marshal),
-		"MarshalIndent":        reflect.ValueOf(p_encoding_xml.MarshalIndent),
-		"Marshaler":            reflect.ValueOf((*p_encoding_xml.Marshaler)(nil)),
-		"MarshalerAttr":        reflect.ValueOf((*p_encoding_xml.MarshalerAttr)(nil)),
-		"Name":                 reflect.ValueOf((*p_encoding_xml.Name)(nil)),
-		"NewDecoder":           reflect.ValueOf(p_encoding_xml.NewDecoder),
-		"NewEncoder":           reflect.ValueOf(p_encoding_xml.NewEncoder),
-		"NewTokenDecoder":      reflect.ValueOf(p_encoding_xml.NewTokenDecoder),
-		"ProcInst":             reflect.ValueOf((*p_encoding_xml.ProcInst)(nil)),
-		"StartElement":         reflect.ValueOf((*p_encoding_xml.StartElement)(nil)),
-		"SyntaxError":          reflect.ValueOf((*p_encoding_xml.SyntaxError)(nil)),
-		"TagPathError":         reflect.ValueOf((*p_encoding_xml.TagPathError)(nil)),
-		"Token":                reflect.ValueOf((*p_encoding_xml.Token)(nil)),
-		"TokenReader":          reflect.ValueOf((*p_encoding_xml.TokenReader)(nil)),
-		"Unmarshal":            reflect.ValueOf(p_encoding_xml.Unmarshal),
-		"UnmarshalError":       reflect.ValueOf((*p_encoding_xml.UnmarshalError)(nil)),
-		"Unmarshaler":          reflect.ValueOf((*p_encoding_xml.Unmarshaler)(nil)),
-		"UnmarshalerAttr":      reflect.ValueOf((*p_encoding_xml.UnmarshalerAttr)(nil)),
-		"UnsupportedTypeError": reflect.ValueOf((*p_encoding_xml.UnsupportedTypeError)(nil)),
+		"Attr":                 reflect.ValueOf((*p.Attr)(nil)),
+		"CharData":             reflect.ValueOf((*p.CharData)(nil)),
+		"Comment":              reflect.ValueOf((*p.Comment)(nil)),
+		"CopyToken":            reflect.ValueOf(p.CopyToken),
+		"Decoder":              reflect.ValueOf((*p.Decoder)(nil)),
+		"Directive":            reflect.ValueOf((*p.Directive)(nil)),
+		"Encoder":              reflect.ValueOf((*p.Encoder)(nil)),
+		"EndElement":           reflect.ValueOf((*p.EndElement)(nil)),
+		"Escape":               reflect.ValueOf(p.Escape),
+		"EscapeText":           reflect.ValueOf(p.EscapeText),
+		"HTMLAutoClose":        reflect.ValueOf(&p.HTMLAutoClose).Elem(),
+		"HTMLEntity":           reflect.ValueOf(&p.HTMLEntity).Elem(),
+		"Marshal":              reflect.ValueOf(p.Marshal),
+		"MarshalIndent":        reflect.ValueOf(p.MarshalIndent),
+		"Marshaler":            reflect.ValueOf((*p.Marshaler)(nil)),
+		"MarshalerAttr":        reflect.ValueOf((*p.MarshalerAttr)(nil)),
+		"Name":                 reflect.ValueOf((*p.Name)(nil)),
+		"NewDecoder":           reflect.ValueOf(p.NewDecoder),
+		"NewEncoder":           reflect.ValueOf(p.NewEncoder),
+		"NewTokenDecoder":      reflect.ValueOf(p.NewTokenDecoder),
+		"ProcInst":             reflect.ValueOf((*p.ProcInst)(nil)),
+		"StartElement":         reflect.ValueOf((*p.StartElement)(nil)),
+		"SyntaxError":          reflect.ValueOf((*p.SyntaxError)(nil)),
+		"TagPathError":         reflect.ValueOf((*p.TagPathError)(nil)),
+		"Token":                reflect.ValueOf((*p.Token)(nil)),
+		"TokenReader":          reflect.ValueOf((*p.TokenReader)(nil)),
+		"Unmarshal":            reflect.ValueOf(p.Unmarshal),
+		"UnmarshalError":       reflect.ValueOf((*p.UnmarshalError)(nil)),
+		"Unmarshaler":          reflect.ValueOf((*p.Unmarshaler)(nil)),
+		"UnmarshalerAttr":      reflect.ValueOf((*p.UnmarshalerAttr)(nil)),
+		"UnsupportedTypeError": reflect.ValueOf((*p.UnsupportedTypeError)(nil)),
 	}
-}
-
-var encoding_xmlWrap = map[string]Wrapper{
-	"Marshaler":       {[]string{"MarshalXML"}, func(v dynamic.Value) any { return w_encoding_xml_Marshaler{dynamic.Wrapped{V: v}} }},
-	"MarshalerAttr":   {[]string{"MarshalXMLAttr"}, func(v dynamic.Value) any { return w_encoding_xml_MarshalerAttr{dynamic.Wrapped{V: v}} }},
-	"TokenReader":     {[]string{"Token"}, func(v dynamic.Value) any { return w_encoding_xml_TokenReader{dynamic.Wrapped{V: v}} }},
-	"Unmarshaler":     {[]string{"UnmarshalXML"}, func(v dynamic.Value) any { return w_encoding_xml_Unmarshaler{dynamic.Wrapped{V: v}} }},
-	"UnmarshalerAttr": {[]string{"UnmarshalXMLAttr"}, func(v dynamic.Value) any { return w_encoding_xml_UnmarshalerAttr{dynamic.Wrapped{V: v}} }},
-}
-
-type w_encoding_xml_Marshaler struct{ dynamic.Wrapped }
-
-func (w w_encoding_xml_Marshaler) MarshalXML(a0 *p_encoding_xml.Encoder, a1 p_encoding_xml.StartElement) error {
-	return dynamic.Method[func(any, *p_encoding_xml.Encoder, p_encoding_xml.StartElement) error](w.V, "MarshalXML")(w.V.Value(), a0, a1)
-}
-
-type w_encoding_xml_MarshalerAttr struct{ dynamic.Wrapped }
-
-func (w w_encoding_xml_MarshalerAttr) MarshalXMLAttr(a0 p_encoding_xml.Name) (p_encoding_xml.Attr, error) {
-	return dynamic.Method[func(any, p_encoding_xml.Name) (p_encoding_xml.Attr, error)](w.V, "MarshalXMLAttr")(w.V.Value(), a0)
-}
-
-type w_encoding_xml_TokenReader struct{ dynamic.Wrapped }
-
-func (w w_encoding_xml_TokenReader) Token() (p_encoding_xml.Token, error) {
-	return dynamic.Method[func(any) (p_encoding_xml.Token, error)](w.V, "Token")(w.V.Value())
-}
-
-type w_encoding_xml_Unmarshaler struct{ dynamic.Wrapped }
-
-func (w w_encoding_xml_Unmarshaler) UnmarshalXML(a0 *p_encoding_xml.Decoder, a1 p_encoding_xml.StartElement) error {
-	return dynamic.Method[func(any, *p_encoding_xml.Decoder, p_encoding_xml.StartElement) error](w.V, "UnmarshalXML")(w.V.Value(), a0, a1)
-}
-
-type w_encoding_xml_UnmarshalerAttr struct{ dynamic.Wrapped }
-
-func (w w_encoding_xml_UnmarshalerAttr) UnmarshalXMLAttr(a0 p_encoding_xml.Attr) error {
-	return dynamic.Method[func(any, p_encoding_xml.Attr) error](w.V, "UnmarshalXMLAttr")(w.V.Value(), a0)
 }

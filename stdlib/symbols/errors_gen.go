@@ -3,19 +3,17 @@
 package symbols
 
 import (
-	p_errors "errors"
+	p "errors"
 	"reflect"
 )
 
 func errorsTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"As":             reflect.ValueOf(p_errors.As),
-		"ErrUnsupported": reflect.ValueOf(&p_errors.ErrUnsupported).Elem(),
-		"Is":             reflect.ValueOf(p_errors.Is),
-		"Join":           reflect.ValueOf(p_errors.Join),
-		"New":            reflect.ValueOf(p_errors.New),
-		"Unwrap":         reflect.ValueOf(p_errors.Unwrap),
+		"As":             reflect.ValueOf(p.As),
+		"ErrUnsupported": reflect.ValueOf(&p.ErrUnsupported).Elem(),
+		"Is":             reflect.ValueOf(p.Is),
+		"Join":           reflect.ValueOf(p.Join),
+		"New":            reflect.ValueOf(p.New),
+		"Unwrap":         reflect.ValueOf(p.Unwrap),
 	}
 }
-
-var errorsWrap = map[string]Wrapper{}

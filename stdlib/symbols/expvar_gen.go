@@ -3,37 +3,26 @@
 package symbols
 
 import (
-	p_expvar "expvar"
-	"gobayes/stdlib/dynamic"
+	p "expvar"
 	"reflect"
 )
 
 func expvarTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Do":        reflect.ValueOf(p_expvar.Do),
-		"Float":     reflect.ValueOf((*p_expvar.Float)(nil)),
-		"Func":      reflect.ValueOf((*p_expvar.Func)(nil)),
-		"Get":       reflect.ValueOf(p_expvar.Get),
-		"Handler":   reflect.ValueOf(p_expvar.Handler),
-		"Int":       reflect.ValueOf((*p_expvar.Int)(nil)),
-		"KeyValue":  reflect.ValueOf((*p_expvar.KeyValue)(nil)),
-		"Map":       reflect.ValueOf((*p_expvar.Map)(nil)),
-		"NewFloat":  reflect.ValueOf(p_expvar.NewFloat),
-		"NewInt":    reflect.ValueOf(p_expvar.NewInt),
-		"NewMap":    reflect.ValueOf(p_expvar.NewMap),
-		"NewString": reflect.ValueOf(p_expvar.NewString),
-		"Publish":   reflect.ValueOf(p_expvar.Publish),
-		"String":    reflect.ValueOf((*p_expvar.String)(nil)),
-		"Var":       reflect.ValueOf((*p_expvar.Var)(nil)),
+		"Do":        reflect.ValueOf(p.Do),
+		"Float":     reflect.ValueOf((*p.Float)(nil)),
+		"Func":      reflect.ValueOf((*p.Func)(nil)),
+		"Get":       reflect.ValueOf(p.Get),
+		"Handler":   reflect.ValueOf(p.Handler),
+		"Int":       reflect.ValueOf((*p.Int)(nil)),
+		"KeyValue":  reflect.ValueOf((*p.KeyValue)(nil)),
+		"Map":       reflect.ValueOf((*p.Map)(nil)),
+		"NewFloat":  reflect.ValueOf(p.NewFloat),
+		"NewInt":    reflect.ValueOf(p.NewInt),
+		"NewMap":    reflect.ValueOf(p.NewMap),
+		"NewString": reflect.ValueOf(p.NewString),
+		"Publish":   reflect.ValueOf(p.Publish),
+		"String":    reflect.ValueOf((*p.String)(nil)),
+		"Var":       reflect.ValueOf((*p.Var)(nil)),
 	}
-}
-
-var expvarWrap = map[string]Wrapper{
-	"Var": {[]string{"String"}, func(v dynamic.Value) any { return w_expvar_Var{dynamic.Wrapped{V: v}} }},
-}
-
-type w_expvar_Var struct{ dynamic.Wrapped }
-
-func (w w_expvar_Var) String() string {
-	return dynamic.Method[func(any) string](w.V, "String")(w.V.Value())
 }

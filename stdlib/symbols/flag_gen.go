@@ -3,79 +3,52 @@
 package symbols
 
 import (
-	p_flag "flag"
-	"gobayes/stdlib/dynamic"
+	p "flag"
 	"reflect"
 )
 
 func flagTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Arg":           reflect.ValueOf(p_flag.Arg),
-		"Args":          reflect.ValueOf(p_flag.Args),
-		"Bool":          reflect.ValueOf(p_flag.Bool),
-		"BoolFunc":      reflect.ValueOf(p_flag.BoolFunc),
-		"BoolVar":       reflect.ValueOf(p_flag.BoolVar),
-		"CommandLine":   reflect.ValueOf(&p_flag.CommandLine).Elem(),
-		"Duration":      reflect.ValueOf(p_flag.Duration),
-		"DurationVar":   reflect.ValueOf(p_flag.DurationVar),
-		"ErrHelp":       reflect.ValueOf(&p_flag.ErrHelp).Elem(),
-		"ErrorHandling": reflect.ValueOf((*p_flag.ErrorHandling)(nil)),
-		"Flag":          reflect.ValueOf((*p_flag.Flag)(nil)),
-		"FlagSet":       reflect.ValueOf((*p_flag.FlagSet)(nil)),
-		"Float64":       reflect.ValueOf(p_flag.Float64),
-		"Float64Var":    reflect.ValueOf(p_flag.Float64Var),
-		"Func":          reflect.ValueOf(p_flag.Func),
-		"Getter":        reflect.ValueOf((*p_flag.Getter)(nil)),
-		"Int":           reflect.ValueOf(p_flag.Int),
-		"Int64":         reflect.ValueOf(p_flag.Int64),
-		"Int64Var":      reflect.ValueOf(p_flag.Int64Var),
-		"IntVar":        reflect.ValueOf(p_flag.IntVar),
-		"Lookup":        reflect.ValueOf(p_flag.Lookup),
-		"NArg":          reflect.ValueOf(p_flag.NArg),
-		"NFlag":         reflect.ValueOf(p_flag.NFlag),
-		"NewFlagSet":    reflect.ValueOf(p_flag.NewFlagSet),
-		"Parse":         reflect.ValueOf(p_flag.Parse),
-		"Parsed":        reflect.ValueOf(p_flag.Parsed),
-		"PrintDefaults": reflect.ValueOf(p_flag.PrintDefaults),
-		"Set":           reflect.ValueOf(p_flag.Set),
-		"String":        reflect.ValueOf(p_flag.String),
-		"StringVar":     reflect.ValueOf(p_flag.StringVar),
-		"TextVar":       reflect.ValueOf(p_flag.TextVar),
-		"Uint":          reflect.ValueOf(p_flag.Uint),
-		"Uint64":        reflect.ValueOf(p_flag.Uint64),
-		"Uint64Var":     reflect.ValueOf(p_flag.Uint64Var),
-		"UintVar":       reflect.ValueOf(p_flag.UintVar),
-		"UnquoteUsage":  reflect.ValueOf(p_flag.UnquoteUsage),
-		"Usage":         reflect.ValueOf(&p_flag.Usage).Elem(),
-		"Value":         reflect.ValueOf((*p_flag.Value)(nil)),
-		"Var":           reflect.ValueOf(p_flag.Var),
-		"Visit":         reflect.ValueOf(p_flag.Visit),
-		"VisitAll":      reflect.ValueOf(p_flag.VisitAll),
+		"Arg":           reflect.ValueOf(p.Arg),
+		"Args":          reflect.ValueOf(p.Args),
+		"Bool":          reflect.ValueOf(p.Bool),
+		"BoolFunc":      reflect.ValueOf(p.BoolFunc),
+		"BoolVar":       reflect.ValueOf(p.BoolVar),
+		"CommandLine":   reflect.ValueOf(&p.CommandLine).Elem(),
+		"Duration":      reflect.ValueOf(p.Duration),
+		"DurationVar":   reflect.ValueOf(p.DurationVar),
+		"ErrHelp":       reflect.ValueOf(&p.ErrHelp).Elem(),
+		"ErrorHandling": reflect.ValueOf((*p.ErrorHandling)(nil)),
+		"Flag":          reflect.ValueOf((*p.Flag)(nil)),
+		"FlagSet":       reflect.ValueOf((*p.FlagSet)(nil)),
+		"Float64":       reflect.ValueOf(p.Float64),
+		"Float64Var":    reflect.ValueOf(p.Float64Var),
+		"Func":          reflect.ValueOf(p.Func),
+		"Getter":        reflect.ValueOf((*p.Getter)(nil)),
+		"Int":           reflect.ValueOf(p.Int),
+		"Int64":         reflect.ValueOf(p.Int64),
+		"Int64Var":      reflect.ValueOf(p.Int64Var),
+		"IntVar":        reflect.ValueOf(p.IntVar),
+		"Lookup":        reflect.ValueOf(p.Lookup),
+		"NArg":          reflect.ValueOf(p.NArg),
+		"NFlag":         reflect.ValueOf(p.NFlag),
+		"NewFlagSet":    reflect.ValueOf(p.NewFlagSet),
+		"Parse":         reflect.ValueOf(p.Parse),
+		"Parsed":        reflect.ValueOf(p.Parsed),
+		"PrintDefaults": reflect.ValueOf(p.PrintDefaults),
+		"Set":           reflect.ValueOf(p.Set),
+		"String":        reflect.ValueOf(p.String),
+		"StringVar":     reflect.ValueOf(p.StringVar),
+		"TextVar":       reflect.ValueOf(p.TextVar),
+		"Uint":          reflect.ValueOf(p.Uint),
+		"Uint64":        reflect.ValueOf(p.Uint64),
+		"Uint64Var":     reflect.ValueOf(p.Uint64Var),
+		"UintVar":       reflect.ValueOf(p.UintVar),
+		"UnquoteUsage":  reflect.ValueOf(p.UnquoteUsage),
+		"Usage":         reflect.ValueOf(&p.Usage).Elem(),
+		"Value":         reflect.ValueOf((*p.Value)(nil)),
+		"Var":           reflect.ValueOf(p.Var),
+		"Visit":         reflect.ValueOf(p.Visit),
+		"VisitAll":      reflect.ValueOf(p.VisitAll),
 	}
-}
-
-var flagWrap = map[string]Wrapper{
-	"Getter": {[]string{"Get", "Set", "String"}, func(v dynamic.Value) any { return w_flag_Getter{dynamic.Wrapped{V: v}} }},
-	"Value":  {[]string{"Set", "String"}, func(v dynamic.Value) any { return w_flag_Value{dynamic.Wrapped{V: v}} }},
-}
-
-type w_flag_Getter struct{ dynamic.Wrapped }
-
-func (w w_flag_Getter) Get() any {
-	return dynamic.Method[func(any) any](w.V, "Get")(w.V.Value())
-}
-func (w w_flag_Getter) Set(a0 string) error {
-	return dynamic.Method[func(any, string) error](w.V, "Set")(w.V.Value(), a0)
-}
-func (w w_flag_Getter) String() string {
-	return dynamic.Method[func(any) string](w.V, "String")(w.V.Value())
-}
-
-type w_flag_Value struct{ dynamic.Wrapped }
-
-func (w w_flag_Value) Set(a0 string) error {
-	return dynamic.Method[func(any, string) error](w.V, "Set")(w.V.Value(), a0)
-}
-func (w w_flag_Value) String() string {
-	return dynamic.Method[func(any) string](w.V, "String")(w.V.Value())
 }

@@ -3,110 +3,40 @@
 package symbols
 
 import (
-	p_fmt "fmt"
-	"gobayes/stdlib/dynamic"
+	p "fmt"
 	"reflect"
 )
 
 func fmtTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Append":       reflect.ValueOf(p_fmt.Append),
-		"Appendf":      reflect.ValueOf(p_fmt.Appendf),
-		"Appendln":     reflect.ValueOf(p_fmt.Appendln),
-		"Errorf":       reflect.ValueOf(p_fmt.Errorf),
-		"FormatString": reflect.ValueOf(p_fmt.FormatString),
-		"Formatter":    reflect.ValueOf((*p_fmt.Formatter)(nil)),
-		"Fprint":       reflect.ValueOf(p_fmt.Fprint),
-		"Fprintf":      reflect.ValueOf(p_fmt.Fprintf),
-		"Fprintln":     reflect.ValueOf(p_fmt.Fprintln),
-		"Fscan":        reflect.ValueOf(p_fmt.Fscan),
-		"Fscanf":       reflect.ValueOf(p_fmt.Fscanf),
-		"Fscanln":      reflect.ValueOf(p_fmt.Fscanln),
-		"GoStringer":   reflect.ValueOf((*p_fmt.GoStringer)(nil)),
-		"Print":        reflect.ValueOf(p_fmt.Print),
-		"Printf":       reflect.ValueOf(p_fmt.Printf),
-		"Println":      reflect.ValueOf(p_fmt.Println),
-		"Scan":         reflect.ValueOf(p_fmt.Scan),
-		"ScanState":    reflect.ValueOf((*p_fmt.ScanState)(nil)),
-		"Scanf":        reflect.ValueOf(p_fmt.Scanf),
-		"Scanln":       reflect.ValueOf(p_fmt.Scanln),
-		"Scanner":      reflect.ValueOf((*p_fmt.Scanner)(nil)),
-		"Sprint":       reflect.ValueOf(p_fmt.Sprint),
-		"Sprintf":      reflect.ValueOf(p_fmt.Sprintf),
-		"Sprintln":     reflect.ValueOf(p_fmt.Sprintln),
-		"Sscan":        reflect.ValueOf(p_fmt.Sscan),
-		"Sscanf":       reflect.ValueOf(p_fmt.Sscanf),
-		"Sscanln":      reflect.ValueOf(p_fmt.Sscanln),
-		"State":        reflect.ValueOf((*p_fmt.State)(nil)),
-		"Stringer":     reflect.ValueOf((*p_fmt.Stringer)(nil)),
+		"Append":       reflect.ValueOf(p.Append),
+		"Appendf":      reflect.ValueOf(p.Appendf),
+		"Appendln":     reflect.ValueOf(p.Appendln),
+		"Errorf":       reflect.ValueOf(p.Errorf),
+		"FormatString": reflect.ValueOf(p.FormatString),
+		"Formatter":    reflect.ValueOf((*p.Formatter)(nil)),
+		"Fprint":       reflect.ValueOf(p.Fprint),
+		"Fprintf":      reflect.ValueOf(p.Fprintf),
+		"Fprintln":     reflect.ValueOf(p.Fprintln),
+		"Fscan":        reflect.ValueOf(p.Fscan),
+		"Fscanf":       reflect.ValueOf(p.Fscanf),
+		"Fscanln":      reflect.ValueOf(p.Fscanln),
+		"GoStringer":   reflect.ValueOf((*p.GoStringer)(nil)),
+		"Print":        reflect.ValueOf(p.Print),
+		"Printf":       reflect.ValueOf(p.Printf),
+		"Println":      reflect.ValueOf(p.Println),
+		"Scan":         reflect.ValueOf(p.Scan),
+		"ScanState":    reflect.ValueOf((*p.ScanState)(nil)),
+		"Scanf":        reflect.ValueOf(p.Scanf),
+		"Scanln":       reflect.ValueOf(p.Scanln),
+		"Scanner":      reflect.ValueOf((*p.Scanner)(nil)),
+		"Sprint":       reflect.ValueOf(p.Sprint),
+		"Sprintf":      reflect.ValueOf(p.Sprintf),
+		"Sprintln":     reflect.ValueOf(p.Sprintln),
+		"Sscan":        reflect.ValueOf(p.Sscan),
+		"Sscanf":       reflect.ValueOf(p.Sscanf),
+		"Sscanln":      reflect.ValueOf(p.Sscanln),
+		"State":        reflect.ValueOf((*p.State)(nil)),
+		"Stringer":     reflect.ValueOf((*p.Stringer)(nil)),
 	}
-}
-
-var fmtWrap = map[string]Wrapper{
-	"Formatter":  {[]string{"Format"}, func(v dynamic.Value) any { return w_fmt_Formatter{dynamic.Wrapped{V: v}} }},
-	"GoStringer": {[]string{"GoString"}, func(v dynamic.Value) any { return w_fmt_GoStringer{dynamic.Wrapped{V: v}} }},
-	"ScanState":  {[]string{"Read", "ReadRune", "SkipSpace", "Token", "UnreadRune", "Width"}, func(v dynamic.Value) any { return w_fmt_ScanState{dynamic.Wrapped{V: v}} }},
-	"Scanner":    {[]string{"Scan"}, func(v dynamic.Value) any { return w_fmt_Scanner{dynamic.Wrapped{V: v}} }},
-	"State":      {[]string{"Flag", "Precision", "Width", "Write"}, func(v dynamic.Value) any { return w_fmt_State{dynamic.Wrapped{V: v}} }},
-	"Stringer":   {[]string{"String"}, func(v dynamic.Value) any { return w_fmt_Stringer{dynamic.Wrapped{V: v}} }},
-}
-
-type w_fmt_Formatter struct{ dynamic.Wrapped }
-
-func (w w_fmt_Formatter) Format(a0 p_fmt.State, a1 rune) {
-	dynamic.Method[func(any, p_fmt.State, rune)](w.V, "Format")(w.V.Value(), a0, a1)
-}
-
-type w_fmt_GoStringer struct{ dynamic.Wrapped }
-
-func (w w_fmt_GoStringer) GoString() string {
-	return dynamic.Method[func(any) string](w.V, "GoString")(w.V.Value())
-}
-
-type w_fmt_ScanState struct{ dynamic.Wrapped }
-
-func (w w_fmt_ScanState) Read(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Read")(w.V.Value(), a0)
-}
-func (w w_fmt_ScanState) ReadRune() (rune, int, error) {
-	return dynamic.Method[func(any) (rune, int, error)](w.V, "ReadRune")(w.V.Value())
-}
-func (w w_fmt_ScanState) SkipSpace() {
-	dynamic.Method[func(any)](w.V, "SkipSpace")(w.V.Value())
-}
-func (w w_fmt_ScanState) Token(a0 bool, a1 func(rune) bool) ([]byte, error) {
-	return dynamic.Method[func(any, bool, func(rune) bool) ([]byte, error)](w.V, "Token")(w.V.Value(), a0, a1)
-}
-func (w w_fmt_ScanState) UnreadRune() error {
-	return dynamic.Method[func(any) error](w.V, "UnreadRune")(w.V.Value())
-}
-func (w w_fmt_ScanState) Width() (int, bool) {
-	return dynamic.Method[func(any) (int, bool)](w.V, "Width")(w.V.Value())
-}
-
-type w_fmt_Scanner struct{ dynamic.Wrapped }
-
-func (w w_fmt_Scanner) Scan(a0 p_fmt.ScanState, a1 rune) error {
-	return dynamic.Method[func(any, p_fmt.ScanState, rune) error](w.V, "Scan")(w.V.Value(), a0, a1)
-}
-
-type w_fmt_State struct{ dynamic.Wrapped }
-
-func (w w_fmt_State) Flag(a0 int) bool {
-	return dynamic.Method[func(any, int) bool](w.V, "Flag")(w.V.Value(), a0)
-}
-func (w w_fmt_State) Precision() (int, bool) {
-	return dynamic.Method[func(any) (int, bool)](w.V, "Precision")(w.V.Value())
-}
-func (w w_fmt_State) Width() (int, bool) {
-	return dynamic.Method[func(any) (int, bool)](w.V, "Width")(w.V.Value())
-}
-func (w w_fmt_State) Write(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Write")(w.V.Value(), a0)
-}
-
-type w_fmt_Stringer struct{ dynamic.Wrapped }
-
-func (w w_fmt_Stringer) String() string {
-	return dynamic.Method[func(any) string](w.V, "String")(w.V.Value())
 }

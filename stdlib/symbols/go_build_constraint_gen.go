@@ -3,24 +3,22 @@
 package symbols
 
 import (
-	p_go_build_constraint "go/build/constraint"
+	p "go/build/constraint"
 	"reflect"
 )
 
 func go_build_constraintTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AndExpr":        reflect.ValueOf((*p_go_build_constraint.AndExpr)(nil)),
-		"Expr":           reflect.ValueOf((*p_go_build_constraint.Expr)(nil)),
-		"GoVersion":      reflect.ValueOf(p_go_build_constraint.GoVersion),
-		"IsGoBuild":      reflect.ValueOf(p_go_build_constraint.IsGoBuild),
-		"IsPlusBuild":    reflect.ValueOf(p_go_build_constraint.IsPlusBuild),
-		"NotExpr":        reflect.ValueOf((*p_go_build_constraint.NotExpr)(nil)),
-		"OrExpr":         reflect.ValueOf((*p_go_build_constraint.OrExpr)(nil)),
-		"Parse":          reflect.ValueOf(p_go_build_constraint.Parse),
-		"PlusBuildLines": reflect.ValueOf(p_go_build_constraint.PlusBuildLines),
-		"SyntaxError":    reflect.ValueOf((*p_go_build_constraint.SyntaxError)(nil)),
-		"TagExpr":        reflect.ValueOf((*p_go_build_constraint.TagExpr)(nil)),
+		"AndExpr":        reflect.ValueOf((*p.AndExpr)(nil)),
+		"Expr":           reflect.ValueOf((*p.Expr)(nil)),
+		"GoVersion":      reflect.ValueOf(p.GoVersion),
+		"IsGoBuild":      reflect.ValueOf(p.IsGoBuild),
+		"IsPlusBuild":    reflect.ValueOf(p.IsPlusBuild),
+		"NotExpr":        reflect.ValueOf((*p.NotExpr)(nil)),
+		"OrExpr":         reflect.ValueOf((*p.OrExpr)(nil)),
+		"Parse":          reflect.ValueOf(p.Parse),
+		"PlusBuildLines": reflect.ValueOf(p.PlusBuildLines),
+		"SyntaxError":    reflect.ValueOf((*p.SyntaxError)(nil)),
+		"TagExpr":        reflect.ValueOf((*p.TagExpr)(nil)),
 	}
 }
-
-var go_build_constraintWrap = map[string]Wrapper{}

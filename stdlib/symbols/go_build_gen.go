@@ -3,25 +3,23 @@
 package symbols
 
 import (
-	p_go_build "go/build"
+	p "go/build"
 	"reflect"
 )
 
 func go_buildTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ArchChar":             reflect.ValueOf(p_go_build.ArchChar),
-		"Context":              reflect.ValueOf((*p_go_build.Context)(nil)),
-		"Default":              reflect.ValueOf(&p_go_build.Default).Elem(),
-		"Directive":            reflect.ValueOf((*p_go_build.Directive)(nil)),
-		"Import":               reflect.ValueOf(p_go_build.Import),
-		"ImportDir":            reflect.ValueOf(p_go_build.ImportDir),
-		"ImportMode":           reflect.ValueOf((*p_go_build.ImportMode)(nil)),
-		"IsLocalImport":        reflect.ValueOf(p_go_build.IsLocalImport),
-		"MultiplePackageError": reflect.ValueOf((*p_go_build.MultiplePackageError)(nil)),
-		"NoGoError":            reflect.ValueOf((*p_go_build.NoGoError)(nil)),
-		"Package":              reflect.ValueOf((*p_go_build.Package)(nil)),
-		"ToolDir":              reflect.ValueOf(&p_go_build.ToolDir).Elem(),
+		"ArchChar":             reflect.ValueOf(p.ArchChar),
+		"Context":              reflect.ValueOf((*p.Context)(nil)),
+		"Default":              reflect.ValueOf(&p.Default).Elem(),
+		"Directive":            reflect.ValueOf((*p.Directive)(nil)),
+		"Import":               reflect.ValueOf(p.Import),
+		"ImportDir":            reflect.ValueOf(p.ImportDir),
+		"ImportMode":           reflect.ValueOf((*p.ImportMode)(nil)),
+		"IsLocalImport":        reflect.ValueOf(p.IsLocalImport),
+		"MultiplePackageError": reflect.ValueOf((*p.MultiplePackageError)(nil)),
+		"NoGoError":            reflect.ValueOf((*p.NoGoError)(nil)),
+		"Package":              reflect.ValueOf((*p.Package)(nil)),
+		"ToolDir":              reflect.ValueOf(&p.ToolDir).Elem(),
 	}
 }
-
-var go_buildWrap = map[string]Wrapper{}

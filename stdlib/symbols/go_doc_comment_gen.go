@@ -3,29 +3,27 @@
 package symbols
 
 import (
-	p_go_doc_comment "go/doc/comment"
+	p "go/doc/comment"
 	"reflect"
 )
 
 func go_doc_commentTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Block":                reflect.ValueOf((*p_go_doc_comment.Block)(nil)),
-		"Code":                 reflect.ValueOf((*p_go_doc_comment.Code)(nil)),
-		"DefaultLookupPackage": reflect.ValueOf(p_go_doc_comment.DefaultLookupPackage),
-		"Doc":                  reflect.ValueOf((*p_go_doc_comment.Doc)(nil)),
-		"DocLink":              reflect.ValueOf((*p_go_doc_comment.DocLink)(nil)),
-		"Heading":              reflect.ValueOf((*p_go_doc_comment.Heading)(nil)),
-		"Italic":               reflect.ValueOf((*p_go_doc_comment.Italic)(nil)),
-		"Link":                 reflect.ValueOf((*p_go_doc_comment.Link)(nil)),
-		"LinkDef":              reflect.ValueOf((*p_go_doc_comment.LinkDef)(nil)),
-		"List":                 reflect.ValueOf((*p_go_doc_comment.List)(nil)),
-		"ListItem":             reflect.ValueOf((*p_go_doc_comment.ListItem)(nil)),
-		"Paragraph":            reflect.ValueOf((*p_go_doc_comment.Paragraph)(nil)),
-		"Parser":               reflect.ValueOf((*p_go_doc_comment.Parser)(nil)),
-		"Plain":                reflect.ValueOf((*p_go_doc_comment.Plain)(nil)),
-		"Printer":              reflect.ValueOf((*p_go_doc_comment.Printer)(nil)),
-		"Text":                 reflect.ValueOf((*p_go_doc_comment.Text)(nil)),
+		"Block":                reflect.ValueOf((*p.Block)(nil)),
+		"Code":                 reflect.ValueOf((*p.Code)(nil)),
+		"DefaultLookupPackage": reflect.ValueOf(p.DefaultLookupPackage),
+		"Doc":                  reflect.ValueOf((*p.Doc)(nil)),
+		"DocLink":              reflect.ValueOf((*p.DocLink)(nil)),
+		"Heading":              reflect.ValueOf((*p.Heading)(nil)),
+		"Italic":               reflect.ValueOf((*p.Italic)(nil)),
+		"Link":                 reflect.ValueOf((*p.Link)(nil)),
+		"LinkDef":              reflect.ValueOf((*p.LinkDef)(nil)),
+		"List":                 reflect.ValueOf((*p.List)(nil)),
+		"ListItem":             reflect.ValueOf((*p.ListItem)(nil)),
+		"Paragraph":            reflect.ValueOf((*p.Paragraph)(nil)),
+		"Parser":               reflect.ValueOf((*p.Parser)(nil)),
+		"Plain":                reflect.ValueOf((*p.Plain)(nil)),
+		"Printer":              reflect.ValueOf((*p.Printer)(nil)),
+		"Text":                 reflect.ValueOf((*p.Text)(nil)),
 	}
 }
-
-var go_doc_commentWrap = map[string]Wrapper{}

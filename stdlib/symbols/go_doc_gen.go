@@ -3,29 +3,27 @@
 package symbols
 
 import (
-	p_go_doc "go/doc"
+	p "go/doc"
 	"reflect"
 )
 
 func go_docTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Example":         reflect.ValueOf((*p_go_doc.Example)(nil)),
-		"Examples":        reflect.ValueOf(p_go_doc.Examples),
-		"Filter":          reflect.ValueOf((*p_go_doc.Filter)(nil)),
-		"Func":            reflect.ValueOf((*p_go_doc.Func)(nil)),
-		"IllegalPrefixes": reflect.ValueOf(&p_go_doc.IllegalPrefixes).Elem(),
-		"IsPredeclared":   reflect.ValueOf(p_go_doc.IsPredeclared),
-		"Mode":            reflect.ValueOf((*p_go_doc.Mode)(nil)),
-		"New":             reflect.ValueOf(p_go_doc.New),
-		"NewFromFiles":    reflect.ValueOf(p_go_doc.NewFromFiles),
-		"Note":            reflect.ValueOf((*p_go_doc.Note)(nil)),
-		"Package":         reflect.ValueOf((*p_go_doc.Package)(nil)),
-		"Synopsis":        reflect.ValueOf(p_go_doc.Synopsis),
-		"ToHTML":          reflect.ValueOf(p_go_doc.ToHTML),
-		"ToText":          reflect.ValueOf(p_go_doc.ToText),
-		"Type":            reflect.ValueOf((*p_go_doc.Type)(nil)),
-		"Value":           reflect.ValueOf((*p_go_doc.Value)(nil)),
+		"Example":         reflect.ValueOf((*p.Example)(nil)),
+		"Examples":        reflect.ValueOf(p.Examples),
+		"Filter":          reflect.ValueOf((*p.Filter)(nil)),
+		"Func":            reflect.ValueOf((*p.Func)(nil)),
+		"IllegalPrefixes": reflect.ValueOf(&p.IllegalPrefixes).Elem(),
+		"IsPredeclared":   reflect.ValueOf(p.IsPredeclared),
+		"Mode":            reflect.ValueOf((*p.Mode)(nil)),
+		"New":             reflect.ValueOf(p.New),
+		"NewFromFiles":    reflect.ValueOf(p.NewFromFiles),
+		"Note":            reflect.ValueOf((*p.Note)(nil)),
+		"Package":         reflect.ValueOf((*p.Package)(nil)),
+		"Synopsis":        reflect.ValueOf(p.Synopsis),
+		"ToHTML":          reflect.ValueOf(p.ToHTML),
+		"ToText":          reflect.ValueOf(p.ToText),
+		"Type":            reflect.ValueOf((*p.Type)(nil)),
+		"Value":           reflect.ValueOf((*p.Value)(nil)),
 	}
 }
-
-var go_docWrap = map[string]Wrapper{}

@@ -3,15 +3,13 @@
 package symbols
 
 import (
-	p_go_format "go/format"
+	p "go/format"
 	"reflect"
 )
 
 func go_formatTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Node":   reflect.ValueOf(p_go_format.Node),
-		"Source": reflect.ValueOf(p_go_format.Source),
+		"Node":   reflect.ValueOf(p.Node),
+		"Source": reflect.ValueOf(p.Source),
 	}
 }
-
-var go_formatWrap = map[string]Wrapper{}

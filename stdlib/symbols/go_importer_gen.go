@@ -3,17 +3,15 @@
 package symbols
 
 import (
-	p_go_importer "go/importer"
+	p "go/importer"
 	"reflect"
 )
 
 func go_importerTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Default":     reflect.ValueOf(p_go_importer.Default),
-		"For":         reflect.ValueOf(p_go_importer.For),
-		"ForCompiler": reflect.ValueOf(p_go_importer.ForCompiler),
-		"Lookup":      reflect.ValueOf((*p_go_importer.Lookup)(nil)),
+		"Default":     reflect.ValueOf(p.Default),
+		"For":         reflect.ValueOf(p.For),
+		"ForCompiler": reflect.ValueOf(p.ForCompiler),
+		"Lookup":      reflect.ValueOf((*p.Lookup)(nil)),
 	}
 }
-
-var go_importerWrap = map[string]Wrapper{}

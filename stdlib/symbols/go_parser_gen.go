@@ -3,18 +3,16 @@
 package symbols
 
 import (
-	p_go_parser "go/parser"
+	p "go/parser"
 	"reflect"
 )
 
 func go_parserTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Mode":          reflect.ValueOf((*p_go_parser.Mode)(nil)),
-		"ParseDir":      reflect.ValueOf(p_go_parser.ParseDir),
-		"ParseExpr":     reflect.ValueOf(p_go_parser.ParseExpr),
-		"ParseExprFrom": reflect.ValueOf(p_go_parser.ParseExprFrom),
-		"ParseFile":     reflect.ValueOf(p_go_parser.ParseFile),
+		"Mode":          reflect.ValueOf((*p.Mode)(nil)),
+		"ParseDir":      reflect.ValueOf(p.ParseDir),
+		"ParseExpr":     reflect.ValueOf(p.ParseExpr),
+		"ParseExprFrom": reflect.ValueOf(p.ParseExprFrom),
+		"ParseFile":     reflect.ValueOf(p.ParseFile),
 	}
 }
-
-var go_parserWrap = map[string]Wrapper{}

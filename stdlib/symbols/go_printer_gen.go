@@ -3,17 +3,15 @@
 package symbols
 
 import (
-	p_go_printer "go/printer"
+	p "go/printer"
 	"reflect"
 )
 
 func go_printerTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"CommentedNode": reflect.ValueOf((*p_go_printer.CommentedNode)(nil)),
-		"Config":        reflect.ValueOf((*p_go_printer.Config)(nil)),
-		"Fprint":        reflect.ValueOf(p_go_printer.Fprint),
-		"Mode":          reflect.ValueOf((*p_go_printer.Mode)(nil)),
+		"CommentedNode": reflect.ValueOf((*p.CommentedNode)(nil)),
+		"Config":        reflect.ValueOf((*p.Config)(nil)),
+		"Fprint":        reflect.ValueOf(p.Fprint),
+		"Mode":          reflect.ValueOf((*p.Mode)(nil)),
 	}
 }
-
-var go_printerWrap = map[string]Wrapper{}

@@ -3,19 +3,17 @@
 package symbols
 
 import (
-	p_go_scanner "go/scanner"
+	p "go/scanner"
 	"reflect"
 )
 
 func go_scannerTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Error":        reflect.ValueOf((*p_go_scanner.Error)(nil)),
-		"ErrorHandler": reflect.ValueOf((*p_go_scanner.ErrorHandler)(nil)),
-		"ErrorList":    reflect.ValueOf((*p_go_scanner.ErrorList)(nil)),
-		"Mode":         reflect.ValueOf((*p_go_scanner.Mode)(nil)),
-		"PrintError":   reflect.ValueOf(p_go_scanner.PrintError),
-		"Scanner":      reflect.ValueOf((*p_go_scanner.Scanner)(nil)),
+		"Error":        reflect.ValueOf((*p.Error)(nil)),
+		"ErrorHandler": reflect.ValueOf((*p.ErrorHandler)(nil)),
+		"ErrorList":    reflect.ValueOf((*p.ErrorList)(nil)),
+		"Mode":         reflect.ValueOf((*p.Mode)(nil)),
+		"PrintError":   reflect.ValueOf(p.PrintError),
+		"Scanner":      reflect.ValueOf((*p.Scanner)(nil)),
 	}
 }
-
-var go_scannerWrap = map[string]Wrapper{}

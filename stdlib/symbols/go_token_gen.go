@@ -3,23 +3,21 @@
 package symbols
 
 import (
-	p_go_token "go/token"
+	p "go/token"
 	"reflect"
 )
 
 func go_tokenTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"File":         reflect.ValueOf((*p_go_token.File)(nil)),
-		"FileSet":      reflect.ValueOf((*p_go_token.FileSet)(nil)),
-		"IsExported":   reflect.ValueOf(p_go_token.IsExported),
-		"IsIdentifier": reflect.ValueOf(p_go_token.IsIdentifier),
-		"IsKeyword":    reflect.ValueOf(p_go_token.IsKeyword),
-		"Lookup":       reflect.ValueOf(p_go_token.Lookup),
-		"NewFileSet":   reflect.ValueOf(p_go_token.NewFileSet),
-		"Pos":          reflect.ValueOf((*p_go_token.Pos)(nil)),
-		"Position":     reflect.ValueOf((*p_go_token.Position)(nil)),
-		"Token":        reflect.ValueOf((*p_go_token.Token)(nil)),
+		"File":         reflect.ValueOf((*p.File)(nil)),
+		"FileSet":      reflect.ValueOf((*p.FileSet)(nil)),
+		"IsExported":   reflect.ValueOf(p.IsExported),
+		"IsIdentifier": reflect.ValueOf(p.IsIdentifier),
+		"IsKeyword":    reflect.ValueOf(p.IsKeyword),
+		"Lookup":       reflect.ValueOf(p.Lookup),
+		"NewFileSet":   reflect.ValueOf(p.NewFileSet),
+		"Pos":          reflect.ValueOf((*p.Pos)(nil)),
+		"Position":     reflect.ValueOf((*p.Position)(nil)),
+		"Token":        reflect.ValueOf((*p.Token)(nil)),
 	}
 }
-
-var go_tokenWrap = map[string]Wrapper{}

@@ -3,16 +3,14 @@
 package symbols
 
 import (
-	p_go_version "go/version"
+	p "go/version"
 	"reflect"
 )
 
 func go_versionTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Compare": reflect.ValueOf(p_go_version.Compare),
-		"IsValid": reflect.ValueOf(p_go_version.IsValid),
-		"Lang":    reflect.ValueOf(p_go_version.Lang),
+		"Compare": reflect.ValueOf(p.Compare),
+		"IsValid": reflect.ValueOf(p.IsValid),
+		"Lang":    reflect.ValueOf(p.Lang),
 	}
 }
-
-var go_versionWrap = map[string]Wrapper{}

@@ -3,35 +3,33 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_bestofn "gobayes/bayesrm/bestofn"
+	p "gobayes/bayesrm/bestofn"
 	"reflect"
 )
 
 func gobayes_bayesrm_bestofnTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"BeiramiKL":        reflect.ValueOf(p_gobayes_bayesrm_bestofn.BeiramiKL),
-		"ChooseK":          reflect.ValueOf(p_gobayes_bayesrm_bestofn.ChooseK),
-		"Concat":           reflect.ValueOf(p_gobayes_bayesrm_bestofn.Concat),
-		"Curve":            reflect.ValueOf(p_gobayes_bayesrm_bestofn.Curve),
-		"CurveOf":          reflect.ValueOf(p_gobayes_bayesrm_bestofn.CurveOf),
-		"Difference":       reflect.ValueOf(p_gobayes_bayesrm_bestofn.Difference),
-		"ErrorCorrelation": reflect.ValueOf(p_gobayes_bayesrm_bestofn.ErrorCorrelation),
-		"Estimate":         reflect.ValueOf(p_gobayes_bayesrm_bestofn.Estimate),
-		"Estimator":        reflect.ValueOf((*p_gobayes_bayesrm_bestofn.Estimator)(nil)),
-		"ExactKL":          reflect.ValueOf(p_gobayes_bayesrm_bestofn.ExactKL),
-		"Fit":              reflect.ValueOf((*p_gobayes_bayesrm_bestofn.Fit)(nil)),
-		"FitBoN":           reflect.ValueOf(p_gobayes_bayesrm_bestofn.FitBoN),
-		"FitRL":            reflect.ValueOf(p_gobayes_bayesrm_bestofn.FitRL),
-		"Join":             reflect.ValueOf(p_gobayes_bayesrm_bestofn.Join),
-		"KL":               reflect.ValueOf(p_gobayes_bayesrm_bestofn.KL),
-		"Merge":            reflect.ValueOf(p_gobayes_bayesrm_bestofn.Merge),
-		"Oracle":           reflect.ValueOf(p_gobayes_bayesrm_bestofn.Oracle),
-		"Result":           reflect.ValueOf((*p_gobayes_bayesrm_bestofn.Result)(nil)),
-		"SamePick":         reflect.ValueOf(p_gobayes_bayesrm_bestofn.SamePick),
-		"Scored":           reflect.ValueOf((*p_gobayes_bayesrm_bestofn.Scored)(nil)),
-		"Summary":          reflect.ValueOf((*p_gobayes_bayesrm_bestofn.Summary)(nil)),
-		"Weights":          reflect.ValueOf(p_gobayes_bayesrm_bestofn.Weights),
+		"BeiramiKL":        reflect.ValueOf(p.BeiramiKL),
+		"ChooseK":          reflect.ValueOf(p.ChooseK),
+		"Concat":           reflect.ValueOf(p.Concat),
+		"Curve":            reflect.ValueOf(p.Curve),
+		"CurveOf":          reflect.ValueOf(p.CurveOf),
+		"Difference":       reflect.ValueOf(p.Difference),
+		"ErrorCorrelation": reflect.ValueOf(p.ErrorCorrelation),
+		"Estimate":         reflect.ValueOf(p.Estimate),
+		"Estimator":        reflect.ValueOf((*p.Estimator)(nil)),
+		"ExactKL":          reflect.ValueOf(p.ExactKL),
+		"Fit":              reflect.ValueOf((*p.Fit)(nil)),
+		"FitBoN":           reflect.ValueOf(p.FitBoN),
+		"FitRL":            reflect.ValueOf(p.FitRL),
+		"Join":             reflect.ValueOf(p.Join),
+		"KL":               reflect.ValueOf(p.KL),
+		"Merge":            reflect.ValueOf(p.Merge),
+		"Oracle":           reflect.ValueOf(p.Oracle),
+		"Result":           reflect.ValueOf((*p.Result)(nil)),
+		"SamePick":         reflect.ValueOf(p.SamePick),
+		"Scored":           reflect.ValueOf((*p.Scored)(nil)),
+		"Summary":          reflect.ValueOf((*p.Summary)(nil)),
+		"Weights":          reflect.ValueOf(p.Weights),
 	}
 }
-
-var gobayes_bayesrm_bestofnWrap = map[string]Wrapper{}

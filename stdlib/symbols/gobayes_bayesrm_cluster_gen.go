@@ -3,23 +3,21 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_cluster "gobayes/bayesrm/cluster"
+	p "gobayes/bayesrm/cluster"
 	"reflect"
 )
 
 func gobayes_bayesrm_clusterTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"BeliefRow":   reflect.ValueOf((*p_gobayes_bayesrm_cluster.BeliefRow)(nil)),
-		"Cluster":     reflect.ValueOf((*p_gobayes_bayesrm_cluster.Cluster)(nil)),
-		"DrawOptions": reflect.ValueOf((*p_gobayes_bayesrm_cluster.DrawOptions)(nil)),
-		"MemberRow":   reflect.ValueOf((*p_gobayes_bayesrm_cluster.MemberRow)(nil)),
-		"Notebook":    reflect.ValueOf((*p_gobayes_bayesrm_cluster.Notebook)(nil)),
-		"Open":        reflect.ValueOf(p_gobayes_bayesrm_cluster.Open),
-		"Options":     reflect.ValueOf((*p_gobayes_bayesrm_cluster.Options)(nil)),
-		"Scores":      reflect.ValueOf((*p_gobayes_bayesrm_cluster.Scores)(nil)),
-		"Security":    reflect.ValueOf((*p_gobayes_bayesrm_cluster.Security)(nil)),
-		"Work":        reflect.ValueOf(p_gobayes_bayesrm_cluster.Work),
+		"BeliefRow":   reflect.ValueOf((*p.BeliefRow)(nil)),
+		"Cluster":     reflect.ValueOf((*p.Cluster)(nil)),
+		"DrawOptions": reflect.ValueOf((*p.DrawOptions)(nil)),
+		"MemberRow":   reflect.ValueOf((*p.MemberRow)(nil)),
+		"Notebook":    reflect.ValueOf((*p.Notebook)(nil)),
+		"Open":        reflect.ValueOf(p.Open),
+		"Options":     reflect.ValueOf((*p.Options)(nil)),
+		"Scores":      reflect.ValueOf((*p.Scores)(nil)),
+		"Security":    reflect.ValueOf((*p.Security)(nil)),
+		"Work":        reflect.ValueOf(p.Work),
 	}
 }
-
-var gobayes_bayesrm_clusterWrap = map[string]Wrapper{}

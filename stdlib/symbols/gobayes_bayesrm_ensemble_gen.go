@@ -3,28 +3,26 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_ensemble "gobayes/bayesrm/ensemble"
+	p "gobayes/bayesrm/ensemble"
 	"reflect"
 )
 
 func gobayes_bayesrm_ensembleTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Average":        reflect.ValueOf(p_gobayes_bayesrm_ensemble.Average),
-		"Diversity":      reflect.ValueOf(p_gobayes_bayesrm_ensemble.Diversity),
-		"Dropout":        reflect.ValueOf(p_gobayes_bayesrm_ensemble.Dropout),
-		"Ensemble":       reflect.ValueOf((*p_gobayes_bayesrm_ensemble.Ensemble)(nil)),
-		"FromModels":     reflect.ValueOf(p_gobayes_bayesrm_ensemble.FromModels),
-		"FromPosteriors": reflect.ValueOf(p_gobayes_bayesrm_ensemble.FromPosteriors),
-		"Heads":          reflect.ValueOf((*p_gobayes_bayesrm_ensemble.Heads)(nil)),
-		"New":            reflect.ValueOf(p_gobayes_bayesrm_ensemble.New),
-		"NewRaw":         reflect.ValueOf(p_gobayes_bayesrm_ensemble.NewRaw),
-		"Options":        reflect.ValueOf((*p_gobayes_bayesrm_ensemble.Options)(nil)),
-		"ScorePool":      reflect.ValueOf(p_gobayes_bayesrm_ensemble.ScorePool),
-		"Train":          reflect.ValueOf(p_gobayes_bayesrm_ensemble.Train),
-		"TrainDiverse":   reflect.ValueOf(p_gobayes_bayesrm_ensemble.TrainDiverse),
-		"TrainHeads":     reflect.ValueOf(p_gobayes_bayesrm_ensemble.TrainHeads),
-		"WARM":           reflect.ValueOf(p_gobayes_bayesrm_ensemble.WARM),
+		"Average":        reflect.ValueOf(p.Average),
+		"Diversity":      reflect.ValueOf(p.Diversity),
+		"Dropout":        reflect.ValueOf(p.Dropout),
+		"Ensemble":       reflect.ValueOf((*p.Ensemble)(nil)),
+		"FromModels":     reflect.ValueOf(p.FromModels),
+		"FromPosteriors": reflect.ValueOf(p.FromPosteriors),
+		"Heads":          reflect.ValueOf((*p.Heads)(nil)),
+		"New":            reflect.ValueOf(p.New),
+		"NewRaw":         reflect.ValueOf(p.NewRaw),
+		"Options":        reflect.ValueOf((*p.Options)(nil)),
+		"ScorePool":      reflect.ValueOf(p.ScorePool),
+		"Train":          reflect.ValueOf(p.Train),
+		"TrainDiverse":   reflect.ValueOf(p.TrainDiverse),
+		"TrainHeads":     reflect.ValueOf(p.TrainHeads),
+		"WARM":           reflect.ValueOf(p.WARM),
 	}
 }
-
-var gobayes_bayesrm_ensembleWrap = map[string]Wrapper{}

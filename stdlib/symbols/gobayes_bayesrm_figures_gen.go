@@ -3,21 +3,19 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_figures "gobayes/bayesrm/figures"
+	p "gobayes/bayesrm/figures"
 	"reflect"
 )
 
 func gobayes_bayesrm_figuresTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Bands":   reflect.ValueOf(p_gobayes_bayesrm_figures.Bands),
-		"BestOfN": reflect.ValueOf(p_gobayes_bayesrm_figures.BestOfN),
-		"Figure":  reflect.ValueOf((*p_gobayes_bayesrm_figures.Figure)(nil)),
-		"Line":    reflect.ValueOf((*p_gobayes_bayesrm_figures.Line)(nil)),
-		"Panel":   reflect.ValueOf((*p_gobayes_bayesrm_figures.Panel)(nil)),
-		"Panels":  reflect.ValueOf(p_gobayes_bayesrm_figures.Panels),
-		"Render":  reflect.ValueOf(p_gobayes_bayesrm_figures.Render),
-		"Series":  reflect.ValueOf((*p_gobayes_bayesrm_figures.Series)(nil)),
+		"Bands":   reflect.ValueOf(p.Bands),
+		"BestOfN": reflect.ValueOf(p.BestOfN),
+		"Figure":  reflect.ValueOf((*p.Figure)(nil)),
+		"Line":    reflect.ValueOf((*p.Line)(nil)),
+		"Panel":   reflect.ValueOf((*p.Panel)(nil)),
+		"Panels":  reflect.ValueOf(p.Panels),
+		"Render":  reflect.ValueOf(p.Render),
+		"Series":  reflect.ValueOf((*p.Series)(nil)),
 	}
 }
-
-var gobayes_bayesrm_figuresWrap = map[string]Wrapper{}

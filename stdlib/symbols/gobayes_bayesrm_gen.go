@@ -3,42 +3,20 @@
 package symbols
 
 import (
-	p_context "context"
-	p_gobayes_bayesrm "gobayes/bayesrm"
-	"gobayes/stdlib/dynamic"
+	p "gobayes/bayesrm"
 	"reflect"
 )
 
 func gobayes_bayesrmTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Answer":     reflect.ValueOf((*p_gobayes_bayesrm.Answer)(nil)),
-		"Batcher":    reflect.ValueOf((*p_gobayes_bayesrm.Batcher)(nil)),
-		"Belief":     reflect.ValueOf((*p_gobayes_bayesrm.Belief)(nil)),
-		"Normalizer": reflect.ValueOf((*p_gobayes_bayesrm.Normalizer)(nil)),
-		"Pool":       reflect.ValueOf((*p_gobayes_bayesrm.Pool)(nil)),
-		"Question":   reflect.ValueOf((*p_gobayes_bayesrm.Question)(nil)),
-		"Score":      reflect.ValueOf((*p_gobayes_bayesrm.Score)(nil)),
-		"ScoreMany":  reflect.ValueOf(p_gobayes_bayesrm.ScoreMany),
-		"Scorer":     reflect.ValueOf((*p_gobayes_bayesrm.Scorer)(nil)),
+		"Answer":     reflect.ValueOf((*p.Answer)(nil)),
+		"Batcher":    reflect.ValueOf((*p.Batcher)(nil)),
+		"Belief":     reflect.ValueOf((*p.Belief)(nil)),
+		"Normalizer": reflect.ValueOf((*p.Normalizer)(nil)),
+		"Pool":       reflect.ValueOf((*p.Pool)(nil)),
+		"Question":   reflect.ValueOf((*p.Question)(nil)),
+		"Score":      reflect.ValueOf((*p.Score)(nil)),
+		"ScoreMany":  reflect.ValueOf(p.ScoreMany),
+		"Scorer":     reflect.ValueOf((*p.Scorer)(nil)),
 	}
-}
-
-var gobayes_bayesrmWrap = map[string]Wrapper{
-	"Batcher": {[]string{"Score", "ScoreMany"}, func(v dynamic.Value) any { return w_gobayes_bayesrm_Batcher{dynamic.Wrapped{V: v}} }},
-	"Scorer":  {[]string{"Score"}, func(v dynamic.Value) any { return w_gobayes_bayesrm_Scorer{dynamic.Wrapped{V: v}} }},
-}
-
-type w_gobayes_bayesrm_Batcher struct{ dynamic.Wrapped }
-
-func (w w_gobayes_bayesrm_Batcher) Score(a0 p_context.Context, a1 string, a2 []string) ([]p_gobayes_bayesrm.Belief, error) {
-	return dynamic.Method[func(any, p_context.Context, string, []string) ([]p_gobayes_bayesrm.Belief, error)](w.V, "Score")(w.V.Value(), a0, a1, a2)
-}
-func (w w_gobayes_bayesrm_Batcher) ScoreMany(a0 p_context.Context, a1 []string, a2 [][]string) ([][]p_gobayes_bayesrm.Belief, error) {
-	return dynamic.Method[func(any, p_context.Context, []string, [][]string) ([][]p_gobayes_bayesrm.Belief, error)](w.V, "ScoreMany")(w.V.Value(), a0, a1, a2)
-}
-
-type w_gobayes_bayesrm_Scorer struct{ dynamic.Wrapped }
-
-func (w w_gobayes_bayesrm_Scorer) Score(a0 p_context.Context, a1 string, a2 []string) ([]p_gobayes_bayesrm.Belief, error) {
-	return dynamic.Method[func(any, p_context.Context, string, []string) ([]p_gobayes_bayesrm.Belief, error)](w.V, "Score")(w.V.Value(), a0, a1, a2)
 }

@@ -3,33 +3,31 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_laplace "gobayes/bayesrm/laplace"
+	p "gobayes/bayesrm/laplace"
 	"reflect"
 )
 
 func gobayes_bayesrm_laplaceTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Agreement":    reflect.ValueOf((*p_gobayes_bayesrm_laplace.Agreement)(nil)),
-		"Centred":      reflect.ValueOf((*p_gobayes_bayesrm_laplace.Centred)(nil)),
-		"Compare":      reflect.ValueOf(p_gobayes_bayesrm_laplace.Compare),
-		"Comparison":   reflect.ValueOf((*p_gobayes_bayesrm_laplace.Comparison)(nil)),
-		"Curvature":    reflect.ValueOf((*p_gobayes_bayesrm_laplace.Curvature)(nil)),
-		"ErrSeparable": reflect.ValueOf(&p_gobayes_bayesrm_laplace.ErrSeparable).Elem(),
-		"Fit":          reflect.ValueOf(p_gobayes_bayesrm_laplace.Fit),
-		"Group":        reflect.ValueOf((*p_gobayes_bayesrm_laplace.Group)(nil)),
-		"Groups":       reflect.ValueOf((*p_gobayes_bayesrm_laplace.Groups)(nil)),
-		"LastLayer":    reflect.ValueOf(p_gobayes_bayesrm_laplace.LastLayer),
-		"Load":         reflect.ValueOf(p_gobayes_bayesrm_laplace.Load),
-		"Options":      reflect.ValueOf((*p_gobayes_bayesrm_laplace.Options)(nil)),
-		"PairBelief":   reflect.ValueOf((*p_gobayes_bayesrm_laplace.PairBelief)(nil)),
-		"Posterior":    reflect.ValueOf((*p_gobayes_bayesrm_laplace.Posterior)(nil)),
-		"ProbBest":     reflect.ValueOf(p_gobayes_bayesrm_laplace.ProbBest),
-		"ScoreOptions": reflect.ValueOf((*p_gobayes_bayesrm_laplace.ScoreOptions)(nil)),
-		"Search":       reflect.ValueOf((*p_gobayes_bayesrm_laplace.Search)(nil)),
-		"Subnetwork":   reflect.ValueOf(p_gobayes_bayesrm_laplace.Subnetwork),
-		"Subset":       reflect.ValueOf((*p_gobayes_bayesrm_laplace.Subset)(nil)),
-		"TuneOptions":  reflect.ValueOf((*p_gobayes_bayesrm_laplace.TuneOptions)(nil)),
+		"Agreement":    reflect.ValueOf((*p.Agreement)(nil)),
+		"Centred":      reflect.ValueOf((*p.Centred)(nil)),
+		"Compare":      reflect.ValueOf(p.Compare),
+		"Comparison":   reflect.ValueOf((*p.Comparison)(nil)),
+		"Curvature":    reflect.ValueOf((*p.Curvature)(nil)),
+		"ErrSeparable": reflect.ValueOf(&p.ErrSeparable).Elem(),
+		"Fit":          reflect.ValueOf(p.Fit),
+		"Group":        reflect.ValueOf((*p.Group)(nil)),
+		"Groups":       reflect.ValueOf((*p.Groups)(nil)),
+		"LastLayer":    reflect.ValueOf(p.LastLayer),
+		"Load":         reflect.ValueOf(p.Load),
+		"Options":      reflect.ValueOf((*p.Options)(nil)),
+		"PairBelief":   reflect.ValueOf((*p.PairBelief)(nil)),
+		"Posterior":    reflect.ValueOf((*p.Posterior)(nil)),
+		"ProbBest":     reflect.ValueOf(p.ProbBest),
+		"ScoreOptions": reflect.ValueOf((*p.ScoreOptions)(nil)),
+		"Search":       reflect.ValueOf((*p.Search)(nil)),
+		"Subnetwork":   reflect.ValueOf(p.Subnetwork),
+		"Subset":       reflect.ValueOf((*p.Subset)(nil)),
+		"TuneOptions":  reflect.ValueOf((*p.TuneOptions)(nil)),
 	}
 }
-
-var gobayes_bayesrm_laplaceWrap = map[string]Wrapper{}

@@ -3,20 +3,18 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_linalg "gobayes/bayesrm/linalg"
+	p "gobayes/bayesrm/linalg"
 	"reflect"
 )
 
 func gobayes_bayesrm_linalgTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AddGram":          reflect.ValueOf(p_gobayes_bayesrm_linalg.AddGram),
-		"Cholesky":         reflect.ValueOf(p_gobayes_bayesrm_linalg.Cholesky),
-		"EigenSym":         reflect.ValueOf(p_gobayes_bayesrm_linalg.EigenSym),
-		"ErrNoConvergence": reflect.ValueOf(&p_gobayes_bayesrm_linalg.ErrNoConvergence).Elem(),
-		"ErrNotPositive":   reflect.ValueOf(&p_gobayes_bayesrm_linalg.ErrNotPositive).Elem(),
-		"Mul":              reflect.ValueOf(p_gobayes_bayesrm_linalg.Mul),
-		"SolveLower":       reflect.ValueOf(p_gobayes_bayesrm_linalg.SolveLower),
+		"AddGram":          reflect.ValueOf(p.AddGram),
+		"Cholesky":         reflect.ValueOf(p.Cholesky),
+		"EigenSym":         reflect.ValueOf(p.EigenSym),
+		"ErrNoConvergence": reflect.ValueOf(&p.ErrNoConvergence).Elem(),
+		"ErrNotPositive":   reflect.ValueOf(&p.ErrNotPositive).Elem(),
+		"Mul":              reflect.ValueOf(p.Mul),
+		"SolveLower":       reflect.ValueOf(p.SolveLower),
 	}
 }
-
-var gobayes_bayesrm_linalgWrap = map[string]Wrapper{}

@@ -3,35 +3,33 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_llm "gobayes/bayesrm/llm"
+	p "gobayes/bayesrm/llm"
 	"reflect"
 )
 
 func gobayes_bayesrm_llmTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Accumulate":      reflect.ValueOf(p_gobayes_bayesrm_llm.Accumulate),
-		"Acts":            reflect.ValueOf((*p_gobayes_bayesrm_llm.Acts)(nil)),
-		"Batch":           reflect.ValueOf((*p_gobayes_bayesrm_llm.Batch)(nil)),
-		"Batches":         reflect.ValueOf(p_gobayes_bayesrm_llm.Batches),
-		"CommonPrefix":    reflect.ValueOf(p_gobayes_bayesrm_llm.CommonPrefix),
-		"Completion":      reflect.ValueOf((*p_gobayes_bayesrm_llm.Completion)(nil)),
-		"Config":          reflect.ValueOf((*p_gobayes_bayesrm_llm.Config)(nil)),
-		"ForwardMembers":  reflect.ValueOf(p_gobayes_bayesrm_llm.ForwardMembers),
-		"GenerateOptions": reflect.ValueOf((*p_gobayes_bayesrm_llm.GenerateOptions)(nil)),
-		"Linear":          reflect.ValueOf((*p_gobayes_bayesrm_llm.Linear)(nil)),
-		"LoRA":            reflect.ValueOf((*p_gobayes_bayesrm_llm.LoRA)(nil)),
-		"Load":            reflect.ValueOf(p_gobayes_bayesrm_llm.Load),
-		"LoadDiff":        reflect.ValueOf(p_gobayes_bayesrm_llm.LoadDiff),
-		"Message":         reflect.ValueOf((*p_gobayes_bayesrm_llm.Message)(nil)),
-		"Model":           reflect.ValueOf((*p_gobayes_bayesrm_llm.Model)(nil)),
-		"New":             reflect.ValueOf(p_gobayes_bayesrm_llm.New),
-		"Pack":            reflect.ValueOf(p_gobayes_bayesrm_llm.Pack),
-		"PackShared":      reflect.ValueOf(p_gobayes_bayesrm_llm.PackShared),
-		"Param":           reflect.ValueOf((*p_gobayes_bayesrm_llm.Param)(nil)),
-		"RopeScaling":     reflect.ValueOf((*p_gobayes_bayesrm_llm.RopeScaling)(nil)),
-		"Sink":            reflect.ValueOf((*p_gobayes_bayesrm_llm.Sink)(nil)),
-		"Template":        reflect.ValueOf((*p_gobayes_bayesrm_llm.Template)(nil)),
+		"Accumulate":      reflect.ValueOf(p.Accumulate),
+		"Acts":            reflect.ValueOf((*p.Acts)(nil)),
+		"Batch":           reflect.ValueOf((*p.Batch)(nil)),
+		"Batches":         reflect.ValueOf(p.Batches),
+		"CommonPrefix":    reflect.ValueOf(p.CommonPrefix),
+		"Completion":      reflect.ValueOf((*p.Completion)(nil)),
+		"Config":          reflect.ValueOf((*p.Config)(nil)),
+		"ForwardMembers":  reflect.ValueOf(p.ForwardMembers),
+		"GenerateOptions": reflect.ValueOf((*p.GenerateOptions)(nil)),
+		"Linear":          reflect.ValueOf((*p.Linear)(nil)),
+		"LoRA":            reflect.ValueOf((*p.LoRA)(nil)),
+		"Load":            reflect.ValueOf(p.Load),
+		"LoadDiff":        reflect.ValueOf(p.LoadDiff),
+		"Message":         reflect.ValueOf((*p.Message)(nil)),
+		"Model":           reflect.ValueOf((*p.Model)(nil)),
+		"New":             reflect.ValueOf(p.New),
+		"Pack":            reflect.ValueOf(p.Pack),
+		"PackShared":      reflect.ValueOf(p.PackShared),
+		"Param":           reflect.ValueOf((*p.Param)(nil)),
+		"RopeScaling":     reflect.ValueOf((*p.RopeScaling)(nil)),
+		"Sink":            reflect.ValueOf((*p.Sink)(nil)),
+		"Template":        reflect.ValueOf((*p.Template)(nil)),
 	}
 }
-
-var gobayes_bayesrm_llmWrap = map[string]Wrapper{}

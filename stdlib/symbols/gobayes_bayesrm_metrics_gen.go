@@ -3,26 +3,24 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_metrics "gobayes/bayesrm/metrics"
+	p "gobayes/bayesrm/metrics"
 	"reflect"
 )
 
 func gobayes_bayesrm_metricsTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AUROC":           reflect.ValueOf(p_gobayes_bayesrm_metrics.AUROC),
-		"AdaptiveECE":     reflect.ValueOf(p_gobayes_bayesrm_metrics.AdaptiveECE),
-		"Bin":             reflect.ValueOf((*p_gobayes_bayesrm_metrics.Bin)(nil)),
-		"Bootstrap":       reflect.ValueOf(p_gobayes_bayesrm_metrics.Bootstrap),
-		"BootstrapGroups": reflect.ValueOf(p_gobayes_bayesrm_metrics.BootstrapGroups),
-		"Brier":           reflect.ValueOf(p_gobayes_bayesrm_metrics.Brier),
-		"ECE":             reflect.ValueOf(p_gobayes_bayesrm_metrics.ECE),
-		"Interval":        reflect.ValueOf((*p_gobayes_bayesrm_metrics.Interval)(nil)),
-		"Kendall":         reflect.ValueOf(p_gobayes_bayesrm_metrics.Kendall),
-		"NLL":             reflect.ValueOf(p_gobayes_bayesrm_metrics.NLL),
-		"Ranks":           reflect.ValueOf(p_gobayes_bayesrm_metrics.Ranks),
-		"Reliability":     reflect.ValueOf(p_gobayes_bayesrm_metrics.Reliability),
-		"Spearman":        reflect.ValueOf(p_gobayes_bayesrm_metrics.Spearman),
+		"AUROC":           reflect.ValueOf(p.AUROC),
+		"AdaptiveECE":     reflect.ValueOf(p.AdaptiveECE),
+		"Bin":             reflect.ValueOf((*p.Bin)(nil)),
+		"Bootstrap":       reflect.ValueOf(p.Bootstrap),
+		"BootstrapGroups": reflect.ValueOf(p.BootstrapGroups),
+		"Brier":           reflect.ValueOf(p.Brier),
+		"ECE":             reflect.ValueOf(p.ECE),
+		"Interval":        reflect.ValueOf((*p.Interval)(nil)),
+		"Kendall":         reflect.ValueOf(p.Kendall),
+		"NLL":             reflect.ValueOf(p.NLL),
+		"Ranks":           reflect.ValueOf(p.Ranks),
+		"Reliability":     reflect.ValueOf(p.Reliability),
+		"Spearman":        reflect.ValueOf(p.Spearman),
 	}
 }
-
-var gobayes_bayesrm_metricsWrap = map[string]Wrapper{}

@@ -3,28 +3,26 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_nn "gobayes/bayesrm/nn"
+	p "gobayes/bayesrm/nn"
 	"reflect"
 )
 
 func gobayes_bayesrm_nnTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Attention":     reflect.ValueOf(p_gobayes_bayesrm_nn.Attention),
-		"AttentionGrad": reflect.ValueOf(p_gobayes_bayesrm_nn.AttentionGrad),
-		"Heads":         reflect.ValueOf((*p_gobayes_bayesrm_nn.Heads)(nil)),
-		"Information":   reflect.ValueOf(p_gobayes_bayesrm_nn.Information),
-		"LayerNorm":     reflect.ValueOf(p_gobayes_bayesrm_nn.LayerNorm),
-		"LayerNormGrad": reflect.ValueOf(p_gobayes_bayesrm_nn.LayerNormGrad),
-		"Layout":        reflect.ValueOf((*p_gobayes_bayesrm_nn.Layout)(nil)),
-		"LogLikelihood": reflect.ValueOf(p_gobayes_bayesrm_nn.LogLikelihood),
-		"LogProbs":      reflect.ValueOf(p_gobayes_bayesrm_nn.LogProbs),
-		"LogSigmoid":    reflect.ValueOf(p_gobayes_bayesrm_nn.LogSigmoid),
-		"NewRotary":     reflect.ValueOf(p_gobayes_bayesrm_nn.NewRotary),
-		"RMSNorm":       reflect.ValueOf(p_gobayes_bayesrm_nn.RMSNorm),
-		"RMSNormGrad":   reflect.ValueOf(p_gobayes_bayesrm_nn.RMSNormGrad),
-		"Rotary":        reflect.ValueOf((*p_gobayes_bayesrm_nn.Rotary)(nil)),
-		"Sigmoid":       reflect.ValueOf(p_gobayes_bayesrm_nn.Sigmoid),
+		"Attention":     reflect.ValueOf(p.Attention),
+		"AttentionGrad": reflect.ValueOf(p.AttentionGrad),
+		"Heads":         reflect.ValueOf((*p.Heads)(nil)),
+		"Information":   reflect.ValueOf(p.Information),
+		"LayerNorm":     reflect.ValueOf(p.LayerNorm),
+		"LayerNormGrad": reflect.ValueOf(p.LayerNormGrad),
+		"Layout":        reflect.ValueOf((*p.Layout)(nil)),
+		"LogLikelihood": reflect.ValueOf(p.LogLikelihood),
+		"LogProbs":      reflect.ValueOf(p.LogProbs),
+		"LogSigmoid":    reflect.ValueOf(p.LogSigmoid),
+		"NewRotary":     reflect.ValueOf(p.NewRotary),
+		"RMSNorm":       reflect.ValueOf(p.RMSNorm),
+		"RMSNormGrad":   reflect.ValueOf(p.RMSNormGrad),
+		"Rotary":        reflect.ValueOf((*p.Rotary)(nil)),
+		"Sigmoid":       reflect.ValueOf(p.Sigmoid),
 	}
 }
-
-var gobayes_bayesrm_nnWrap = map[string]Wrapper{}

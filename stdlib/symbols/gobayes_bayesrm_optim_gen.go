@@ -3,19 +3,17 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_optim "gobayes/bayesrm/optim"
+	p "gobayes/bayesrm/optim"
 	"reflect"
 )
 
 func gobayes_bayesrm_optimTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AdamW":    reflect.ValueOf((*p_gobayes_bayesrm_optim.AdamW)(nil)),
-		"Clip":     reflect.ValueOf(p_gobayes_bayesrm_optim.Clip),
-		"Cosine":   reflect.ValueOf(p_gobayes_bayesrm_optim.Cosine),
-		"Linear":   reflect.ValueOf(p_gobayes_bayesrm_optim.Linear),
-		"NewAdamW": reflect.ValueOf(p_gobayes_bayesrm_optim.NewAdamW),
-		"Schedule": reflect.ValueOf((*p_gobayes_bayesrm_optim.Schedule)(nil)),
+		"AdamW":    reflect.ValueOf((*p.AdamW)(nil)),
+		"Clip":     reflect.ValueOf(p.Clip),
+		"Cosine":   reflect.ValueOf(p.Cosine),
+		"Linear":   reflect.ValueOf(p.Linear),
+		"NewAdamW": reflect.ValueOf(p.NewAdamW),
+		"Schedule": reflect.ValueOf((*p.Schedule)(nil)),
 	}
 }
-
-var gobayes_bayesrm_optimWrap = map[string]Wrapper{}

@@ -3,31 +3,29 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_penalty "gobayes/bayesrm/penalty"
+	p "gobayes/bayesrm/penalty"
 	"reflect"
 )
 
 func gobayes_bayesrm_penaltyTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Apply":        reflect.ValueOf(p_gobayes_bayesrm_penalty.Apply),
-		"Average":      reflect.ValueOf(p_gobayes_bayesrm_penalty.Average),
-		"Certainty":    reflect.ValueOf(p_gobayes_bayesrm_penalty.Certainty),
-		"Disagreement": reflect.ValueOf(p_gobayes_bayesrm_penalty.Disagreement),
-		"Func":         reflect.ValueOf((*p_gobayes_bayesrm_penalty.Func)(nil)),
-		"Mean":         reflect.ValueOf(p_gobayes_bayesrm_penalty.Mean),
-		"Member":       reflect.ValueOf(p_gobayes_bayesrm_penalty.Member),
-		"Prior":        reflect.ValueOf(p_gobayes_bayesrm_penalty.Prior),
-		"Quantile":     reflect.ValueOf(p_gobayes_bayesrm_penalty.Quantile),
-		"Relative":     reflect.ValueOf(p_gobayes_bayesrm_penalty.Relative),
-		"Robust":       reflect.ValueOf(p_gobayes_bayesrm_penalty.Robust),
-		"Std":          reflect.ValueOf(p_gobayes_bayesrm_penalty.Std),
-		"StdOf":        reflect.ValueOf(p_gobayes_bayesrm_penalty.StdOf),
-		"Total":        reflect.ValueOf(p_gobayes_bayesrm_penalty.Total),
-		"UWO":          reflect.ValueOf(p_gobayes_bayesrm_penalty.UWO),
-		"Var":          reflect.ValueOf(p_gobayes_bayesrm_penalty.Var),
-		"VarOf":        reflect.ValueOf(p_gobayes_bayesrm_penalty.VarOf),
-		"WCO":          reflect.ValueOf(p_gobayes_bayesrm_penalty.WCO),
+		"Apply":        reflect.ValueOf(p.Apply),
+		"Average":      reflect.ValueOf(p.Average),
+		"Certainty":    reflect.ValueOf(p.Certainty),
+		"Disagreement": reflect.ValueOf(p.Disagreement),
+		"Func":         reflect.ValueOf((*p.Func)(nil)),
+		"Mean":         reflect.ValueOf(p.Mean),
+		"Member":       reflect.ValueOf(p.Member),
+		"Prior":        reflect.ValueOf(p.Prior),
+		"Quantile":     reflect.ValueOf(p.Quantile),
+		"Relative":     reflect.ValueOf(p.Relative),
+		"Robust":       reflect.ValueOf(p.Robust),
+		"Std":          reflect.ValueOf(p.Std),
+		"StdOf":        reflect.ValueOf(p.StdOf),
+		"Total":        reflect.ValueOf(p.Total),
+		"UWO":          reflect.ValueOf(p.UWO),
+		"Var":          reflect.ValueOf(p.Var),
+		"VarOf":        reflect.ValueOf(p.VarOf),
+		"WCO":          reflect.ValueOf(p.WCO),
 	}
 }
-
-var gobayes_bayesrm_penaltyWrap = map[string]Wrapper{}

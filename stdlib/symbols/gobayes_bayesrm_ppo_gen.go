@@ -3,24 +3,22 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_ppo "gobayes/bayesrm/ppo"
+	p "gobayes/bayesrm/ppo"
 	"reflect"
 )
 
 func gobayes_bayesrm_ppoTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Controller":  reflect.ValueOf((*p_gobayes_bayesrm_ppo.Controller)(nil)),
-		"Estimator":   reflect.ValueOf((*p_gobayes_bayesrm_ppo.Estimator)(nil)),
-		"GAE":         reflect.ValueOf(p_gobayes_bayesrm_ppo.GAE),
-		"LeaveOneOut": reflect.ValueOf(p_gobayes_bayesrm_ppo.LeaveOneOut),
-		"Options":     reflect.ValueOf((*p_gobayes_bayesrm_ppo.Options)(nil)),
-		"Result":      reflect.ValueOf((*p_gobayes_bayesrm_ppo.Result)(nil)),
-		"Rollout":     reflect.ValueOf((*p_gobayes_bayesrm_ppo.Rollout)(nil)),
-		"Stats":       reflect.ValueOf((*p_gobayes_bayesrm_ppo.Stats)(nil)),
-		"Train":       reflect.ValueOf(p_gobayes_bayesrm_ppo.Train),
-		"TrainRLOO":   reflect.ValueOf(p_gobayes_bayesrm_ppo.TrainRLOO),
-		"Whiten":      reflect.ValueOf(p_gobayes_bayesrm_ppo.Whiten),
+		"Controller":  reflect.ValueOf((*p.Controller)(nil)),
+		"Estimator":   reflect.ValueOf((*p.Estimator)(nil)),
+		"GAE":         reflect.ValueOf(p.GAE),
+		"LeaveOneOut": reflect.ValueOf(p.LeaveOneOut),
+		"Options":     reflect.ValueOf((*p.Options)(nil)),
+		"Result":      reflect.ValueOf((*p.Result)(nil)),
+		"Rollout":     reflect.ValueOf((*p.Rollout)(nil)),
+		"Stats":       reflect.ValueOf((*p.Stats)(nil)),
+		"Train":       reflect.ValueOf(p.Train),
+		"TrainRLOO":   reflect.ValueOf(p.TrainRLOO),
+		"Whiten":      reflect.ValueOf(p.Whiten),
 	}
 }
-
-var gobayes_bayesrm_ppoWrap = map[string]Wrapper{}

@@ -3,29 +3,27 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_prefs "gobayes/bayesrm/prefs"
+	p "gobayes/bayesrm/prefs"
 	"reflect"
 )
 
 func gobayes_bayesrm_prefsTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AnswerID":         reflect.ValueOf(p_gobayes_bayesrm_prefs.AnswerID),
-		"AnswerRow":        reflect.ValueOf((*p_gobayes_bayesrm_prefs.AnswerRow)(nil)),
-		"BootstrapIndices": reflect.ValueOf(p_gobayes_bayesrm_prefs.BootstrapIndices),
-		"Demo":             reflect.ValueOf((*p_gobayes_bayesrm_prefs.Demo)(nil)),
-		"Demos":            reflect.ValueOf((*p_gobayes_bayesrm_prefs.Demos)(nil)),
-		"Load":             reflect.ValueOf(p_gobayes_bayesrm_prefs.Load),
-		"LoadDemos":        reflect.ValueOf(p_gobayes_bayesrm_prefs.LoadDemos),
-		"LoadPairs":        reflect.ValueOf(p_gobayes_bayesrm_prefs.LoadPairs),
-		"LoadPool":         reflect.ValueOf(p_gobayes_bayesrm_prefs.LoadPool),
-		"Pair":             reflect.ValueOf((*p_gobayes_bayesrm_prefs.Pair)(nil)),
-		"Pairs":            reflect.ValueOf((*p_gobayes_bayesrm_prefs.Pairs)(nil)),
-		"Questions":        reflect.ValueOf(p_gobayes_bayesrm_prefs.Questions),
-		"Ranking":          reflect.ValueOf((*p_gobayes_bayesrm_prefs.Ranking)(nil)),
-		"Rankings":         reflect.ValueOf((*p_gobayes_bayesrm_prefs.Rankings)(nil)),
-		"ScoreRow":         reflect.ValueOf((*p_gobayes_bayesrm_prefs.ScoreRow)(nil)),
-		"Scores":           reflect.ValueOf(p_gobayes_bayesrm_prefs.Scores),
+		"AnswerID":         reflect.ValueOf(p.AnswerID),
+		"AnswerRow":        reflect.ValueOf((*p.AnswerRow)(nil)),
+		"BootstrapIndices": reflect.ValueOf(p.BootstrapIndices),
+		"Demo":             reflect.ValueOf((*p.Demo)(nil)),
+		"Demos":            reflect.ValueOf((*p.Demos)(nil)),
+		"Load":             reflect.ValueOf(p.Load),
+		"LoadDemos":        reflect.ValueOf(p.LoadDemos),
+		"LoadPairs":        reflect.ValueOf(p.LoadPairs),
+		"LoadPool":         reflect.ValueOf(p.LoadPool),
+		"Pair":             reflect.ValueOf((*p.Pair)(nil)),
+		"Pairs":            reflect.ValueOf((*p.Pairs)(nil)),
+		"Questions":        reflect.ValueOf(p.Questions),
+		"Ranking":          reflect.ValueOf((*p.Ranking)(nil)),
+		"Rankings":         reflect.ValueOf((*p.Rankings)(nil)),
+		"ScoreRow":         reflect.ValueOf((*p.ScoreRow)(nil)),
+		"Scores":           reflect.ValueOf(p.Scores),
 	}
 }
-
-var gobayes_bayesrm_prefsWrap = map[string]Wrapper{}

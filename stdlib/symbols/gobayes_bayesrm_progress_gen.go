@@ -3,20 +3,18 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_progress "gobayes/bayesrm/progress"
+	p "gobayes/bayesrm/progress"
 	"reflect"
 )
 
 func gobayes_bayesrm_progressTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Bar":          reflect.ValueOf((*p_gobayes_bayesrm_progress.Bar)(nil)),
-		"Event":        reflect.ValueOf((*p_gobayes_bayesrm_progress.Event)(nil)),
-		"Meter":        reflect.ValueOf((*p_gobayes_bayesrm_progress.Meter)(nil)),
-		"NewMeter":     reflect.ValueOf(p_gobayes_bayesrm_progress.NewMeter),
-		"Report":       reflect.ValueOf(p_gobayes_bayesrm_progress.Report),
-		"Silent":       reflect.ValueOf(p_gobayes_bayesrm_progress.Silent),
-		"WithReporter": reflect.ValueOf(p_gobayes_bayesrm_progress.WithReporter),
+		"Bar":          reflect.ValueOf((*p.Bar)(nil)),
+		"Event":        reflect.ValueOf((*p.Event)(nil)),
+		"Meter":        reflect.ValueOf((*p.Meter)(nil)),
+		"NewMeter":     reflect.ValueOf(p.NewMeter),
+		"Report":       reflect.ValueOf(p.Report),
+		"Silent":       reflect.ValueOf(p.Silent),
+		"WithReporter": reflect.ValueOf(p.WithReporter),
 	}
 }
-
-var gobayes_bayesrm_progressWrap = map[string]Wrapper{}

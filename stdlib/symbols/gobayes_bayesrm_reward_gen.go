@@ -3,29 +3,27 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_reward "gobayes/bayesrm/reward"
+	p "gobayes/bayesrm/reward"
 	"reflect"
 )
 
 func gobayes_bayesrm_rewardTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Epoch":          reflect.ValueOf((*p_gobayes_bayesrm_reward.Epoch)(nil)),
-		"Evaluation":     reflect.ValueOf((*p_gobayes_bayesrm_reward.Evaluation)(nil)),
-		"Load":           reflect.ValueOf(p_gobayes_bayesrm_reward.Load),
-		"LoadAlpacaFarm": reflect.ValueOf(p_gobayes_bayesrm_reward.LoadAlpacaFarm),
-		"Model":          reflect.ValueOf((*p_gobayes_bayesrm_reward.Model)(nil)),
-		"NewHead":        reflect.ValueOf(p_gobayes_bayesrm_reward.NewHead),
-		"NewNormalizer":  reflect.ValueOf(p_gobayes_bayesrm_reward.NewNormalizer),
-		"NewTrainer":     reflect.ValueOf(p_gobayes_bayesrm_reward.NewTrainer),
-		"ODINOptions":    reflect.ValueOf((*p_gobayes_bayesrm_reward.ODINOptions)(nil)),
-		"Options":        reflect.ValueOf((*p_gobayes_bayesrm_reward.Options)(nil)),
-		"ScoreTogether":  reflect.ValueOf(p_gobayes_bayesrm_reward.ScoreTogether),
-		"Together":       reflect.ValueOf(p_gobayes_bayesrm_reward.Together),
-		"Train":          reflect.ValueOf(p_gobayes_bayesrm_reward.Train),
-		"TrainODIN":      reflect.ValueOf(p_gobayes_bayesrm_reward.TrainODIN),
-		"TrainRankings":  reflect.ValueOf(p_gobayes_bayesrm_reward.TrainRankings),
-		"Trainer":        reflect.ValueOf((*p_gobayes_bayesrm_reward.Trainer)(nil)),
+		"Epoch":          reflect.ValueOf((*p.Epoch)(nil)),
+		"Evaluation":     reflect.ValueOf((*p.Evaluation)(nil)),
+		"Load":           reflect.ValueOf(p.Load),
+		"LoadAlpacaFarm": reflect.ValueOf(p.LoadAlpacaFarm),
+		"Model":          reflect.ValueOf((*p.Model)(nil)),
+		"NewHead":        reflect.ValueOf(p.NewHead),
+		"NewNormalizer":  reflect.ValueOf(p.NewNormalizer),
+		"NewTrainer":     reflect.ValueOf(p.NewTrainer),
+		"ODINOptions":    reflect.ValueOf((*p.ODINOptions)(nil)),
+		"Options":        reflect.ValueOf((*p.Options)(nil)),
+		"ScoreTogether":  reflect.ValueOf(p.ScoreTogether),
+		"Together":       reflect.ValueOf(p.Together),
+		"Train":          reflect.ValueOf(p.Train),
+		"TrainODIN":      reflect.ValueOf(p.TrainODIN),
+		"TrainRankings":  reflect.ValueOf(p.TrainRankings),
+		"Trainer":        reflect.ValueOf((*p.Trainer)(nil)),
 	}
 }
-
-var gobayes_bayesrm_rewardWrap = map[string]Wrapper{}

@@ -3,22 +3,20 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_safetensors "gobayes/bayesrm/safetensors"
+	p "gobayes/bayesrm/safetensors"
 	"reflect"
 )
 
 func gobayes_bayesrm_safetensorsTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Decode":    reflect.ValueOf(p_gobayes_bayesrm_safetensors.Decode),
-		"ErrFormat": reflect.ValueOf(&p_gobayes_bayesrm_safetensors.ErrFormat).Elem(),
-		"File":      reflect.ValueOf((*p_gobayes_bayesrm_safetensors.File)(nil)),
-		"Open":      reflect.ValueOf(p_gobayes_bayesrm_safetensors.Open),
-		"Read":      reflect.ValueOf(p_gobayes_bayesrm_safetensors.Read),
-		"Tensor":    reflect.ValueOf((*p_gobayes_bayesrm_safetensors.Tensor)(nil)),
-		"Write":     reflect.ValueOf(p_gobayes_bayesrm_safetensors.Write),
-		"WriteFile": reflect.ValueOf(p_gobayes_bayesrm_safetensors.WriteFile),
-		"WriteWith": reflect.ValueOf(p_gobayes_bayesrm_safetensors.WriteWith),
+		"Decode":    reflect.ValueOf(p.Decode),
+		"ErrFormat": reflect.ValueOf(&p.ErrFormat).Elem(),
+		"File":      reflect.ValueOf((*p.File)(nil)),
+		"Open":      reflect.ValueOf(p.Open),
+		"Read":      reflect.ValueOf(p.Read),
+		"Tensor":    reflect.ValueOf((*p.Tensor)(nil)),
+		"Write":     reflect.ValueOf(p.Write),
+		"WriteFile": reflect.ValueOf(p.WriteFile),
+		"WriteWith": reflect.ValueOf(p.WriteWith),
 	}
 }
-
-var gobayes_bayesrm_safetensorsWrap = map[string]Wrapper{}

@@ -3,38 +3,22 @@
 package symbols
 
 import (
-	p_context "context"
-	p_gobayes_bayesrm_llm "gobayes/bayesrm/llm"
-	p_gobayes_bayesrm_sample "gobayes/bayesrm/sample"
-	"gobayes/stdlib/dynamic"
+	p "gobayes/bayesrm/sample"
 	"reflect"
 )
 
 func gobayes_bayesrm_sampleTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Begin":        reflect.ValueOf(p_gobayes_bayesrm_sample.Begin),
-		"Draw":         reflect.ValueOf(p_gobayes_bayesrm_sample.Draw),
-		"Label":        reflect.ValueOf(p_gobayes_bayesrm_sample.Label),
-		"Open":         reflect.ValueOf(p_gobayes_bayesrm_sample.Open),
-		"Options":      reflect.ValueOf((*p_gobayes_bayesrm_sample.Options)(nil)),
-		"Policy":       reflect.ValueOf((*p_gobayes_bayesrm_sample.Policy)(nil)),
-		"Pool":         reflect.ValueOf(p_gobayes_bayesrm_sample.Pool),
-		"Row":          reflect.ValueOf((*p_gobayes_bayesrm_sample.Row)(nil)),
-		"Server":       reflect.ValueOf((*p_gobayes_bayesrm_sample.Server)(nil)),
-		"ShardOptions": reflect.ValueOf((*p_gobayes_bayesrm_sample.ShardOptions)(nil)),
-		"Shards":       reflect.ValueOf((*p_gobayes_bayesrm_sample.Shards)(nil)),
+		"Begin":        reflect.ValueOf(p.Begin),
+		"Draw":         reflect.ValueOf(p.Draw),
+		"Label":        reflect.ValueOf(p.Label),
+		"Open":         reflect.ValueOf(p.Open),
+		"Options":      reflect.ValueOf((*p.Options)(nil)),
+		"Policy":       reflect.ValueOf((*p.Policy)(nil)),
+		"Pool":         reflect.ValueOf(p.Pool),
+		"Row":          reflect.ValueOf((*p.Row)(nil)),
+		"Server":       reflect.ValueOf((*p.Server)(nil)),
+		"ShardOptions": reflect.ValueOf((*p.ShardOptions)(nil)),
+		"Shards":       reflect.ValueOf((*p.Shards)(nil)),
 	}
-}
-
-var gobayes_bayesrm_sampleWrap = map[string]Wrapper{
-	"Policy": {[]string{"Complete", "Fingerprint"}, func(v dynamic.Value) any { return w_gobayes_bayesrm_sample_Policy{dynamic.Wrapped{V: v}} }},
-}
-
-type w_gobayes_bayesrm_sample_Policy struct{ dynamic.Wrapped }
-
-func (w w_gobayes_bayesrm_sample_Policy) Complete(a0 p_context.Context, a1 []string, a2 *p_gobayes_bayesrm_llm.GenerateOptions) ([][]p_gobayes_bayesrm_llm.Completion, error) {
-	return dynamic.Method[func(any, p_context.Context, []string, *p_gobayes_bayesrm_llm.GenerateOptions) ([][]p_gobayes_bayesrm_llm.Completion, error)](w.V, "Complete")(w.V.Value(), a0, a1, a2)
-}
-func (w w_gobayes_bayesrm_sample_Policy) Fingerprint() string {
-	return dynamic.Method[func(any) string](w.V, "Fingerprint")(w.V.Value())
 }

@@ -3,17 +3,15 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_sft "gobayes/bayesrm/sft"
+	p "gobayes/bayesrm/sft"
 	"reflect"
 )
 
 func gobayes_bayesrm_sftTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Loss":    reflect.ValueOf(p_gobayes_bayesrm_sft.Loss),
-		"Options": reflect.ValueOf((*p_gobayes_bayesrm_sft.Options)(nil)),
-		"Result":  reflect.ValueOf((*p_gobayes_bayesrm_sft.Result)(nil)),
-		"Train":   reflect.ValueOf(p_gobayes_bayesrm_sft.Train),
+		"Loss":    reflect.ValueOf(p.Loss),
+		"Options": reflect.ValueOf((*p.Options)(nil)),
+		"Result":  reflect.ValueOf((*p.Result)(nil)),
+		"Train":   reflect.ValueOf(p.Train),
 	}
 }
-
-var gobayes_bayesrm_sftWrap = map[string]Wrapper{}

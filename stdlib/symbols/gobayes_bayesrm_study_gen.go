@@ -3,38 +3,36 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_study "gobayes/bayesrm/study"
+	p "gobayes/bayesrm/study"
 	"reflect"
 )
 
 func gobayes_bayesrm_studyTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Claims":           reflect.ValueOf(&p_gobayes_bayesrm_study.Claims).Elem(),
-		"Compare":          reflect.ValueOf(p_gobayes_bayesrm_study.Compare),
-		"Comparison":       reflect.ValueOf((*p_gobayes_bayesrm_study.Comparison)(nil)),
-		"Contrast":         reflect.ValueOf((*p_gobayes_bayesrm_study.Contrast)(nil)),
-		"Controls":         reflect.ValueOf(p_gobayes_bayesrm_study.Controls),
-		"ControlsRelative": reflect.ValueOf(p_gobayes_bayesrm_study.ControlsRelative),
-		"Data":             reflect.ValueOf((*p_gobayes_bayesrm_study.Data)(nil)),
-		"Fit":              reflect.ValueOf(p_gobayes_bayesrm_study.Fit),
-		"For":              reflect.ValueOf(p_gobayes_bayesrm_study.For),
-		"Joint":            reflect.ValueOf(p_gobayes_bayesrm_study.Joint),
-		"JointRelative":    reflect.ValueOf(p_gobayes_bayesrm_study.JointRelative),
-		"KStd":             reflect.ValueOf(&p_gobayes_bayesrm_study.KStd).Elem(),
-		"KVar":             reflect.ValueOf(&p_gobayes_bayesrm_study.KVar).Elem(),
-		"Options":          reflect.ValueOf((*p_gobayes_bayesrm_study.Options)(nil)),
-		"ReadRecords":      reflect.ValueOf(p_gobayes_bayesrm_study.ReadRecords),
-		"Record":           reflect.ValueOf((*p_gobayes_bayesrm_study.Record)(nil)),
-		"Selector":         reflect.ValueOf((*p_gobayes_bayesrm_study.Selector)(nil)),
-		"Single":           reflect.ValueOf(p_gobayes_bayesrm_study.Single),
-		"SingleRelative":   reflect.ValueOf(p_gobayes_bayesrm_study.SingleRelative),
-		"Stream":           reflect.ValueOf(p_gobayes_bayesrm_study.Stream),
-		"StreamOptions":    reflect.ValueOf((*p_gobayes_bayesrm_study.StreamOptions)(nil)),
-		"Trial":            reflect.ValueOf((*p_gobayes_bayesrm_study.Trial)(nil)),
-		"Trials":           reflect.ValueOf(p_gobayes_bayesrm_study.Trials),
-		"World":            reflect.ValueOf(p_gobayes_bayesrm_study.World),
-		"WorldOptions":     reflect.ValueOf((*p_gobayes_bayesrm_study.WorldOptions)(nil)),
+		"Claims":           reflect.ValueOf(&p.Claims).Elem(),
+		"Compare":          reflect.ValueOf(p.Compare),
+		"Comparison":       reflect.ValueOf((*p.Comparison)(nil)),
+		"Contrast":         reflect.ValueOf((*p.Contrast)(nil)),
+		"Controls":         reflect.ValueOf(p.Controls),
+		"ControlsRelative": reflect.ValueOf(p.ControlsRelative),
+		"Data":             reflect.ValueOf((*p.Data)(nil)),
+		"Fit":              reflect.ValueOf(p.Fit),
+		"For":              reflect.ValueOf(p.For),
+		"Joint":            reflect.ValueOf(p.Joint),
+		"JointRelative":    reflect.ValueOf(p.JointRelative),
+		"KStd":             reflect.ValueOf(&p.KStd).Elem(),
+		"KVar":             reflect.ValueOf(&p.KVar).Elem(),
+		"Options":          reflect.ValueOf((*p.Options)(nil)),
+		"ReadRecords":      reflect.ValueOf(p.ReadRecords),
+		"Record":           reflect.ValueOf((*p.Record)(nil)),
+		"Selector":         reflect.ValueOf((*p.Selector)(nil)),
+		"Single":           reflect.ValueOf(p.Single),
+		"SingleRelative":   reflect.ValueOf(p.SingleRelative),
+		"Stream":           reflect.ValueOf(p.Stream),
+		"StreamOptions":    reflect.ValueOf((*p.StreamOptions)(nil)),
+		"Trial":            reflect.ValueOf((*p.Trial)(nil)),
+		"Trials":           reflect.ValueOf(p.Trials),
+		"World":            reflect.ValueOf(p.World),
+		"WorldOptions":     reflect.ValueOf((*p.WorldOptions)(nil)),
 	}
 }
-
-var gobayes_bayesrm_studyWrap = map[string]Wrapper{}

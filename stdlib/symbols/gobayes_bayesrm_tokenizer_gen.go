@@ -3,43 +3,23 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_tokenizer "gobayes/bayesrm/tokenizer"
-	"gobayes/stdlib/dynamic"
+	p "gobayes/bayesrm/tokenizer"
 	"reflect"
 )
 
 func gobayes_bayesrm_tokenizerTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"BPE":         reflect.ValueOf((*p_gobayes_bayesrm_tokenizer.BPE)(nil)),
-		"FromGGUF":    reflect.ValueOf(p_gobayes_bayesrm_tokenizer.FromGGUF),
-		"GGUF":        reflect.ValueOf((*p_gobayes_bayesrm_tokenizer.GGUF)(nil)),
-		"Load":        reflect.ValueOf(p_gobayes_bayesrm_tokenizer.Load),
-		"LoadLlama2C": reflect.ValueOf(p_gobayes_bayesrm_tokenizer.LoadLlama2C),
-		"NewStream":   reflect.ValueOf(p_gobayes_bayesrm_tokenizer.NewStream),
-		"NewWords":    reflect.ValueOf(p_gobayes_bayesrm_tokenizer.NewWords),
-		"Parse":       reflect.ValueOf(p_gobayes_bayesrm_tokenizer.Parse),
-		"SPM":         reflect.ValueOf((*p_gobayes_bayesrm_tokenizer.SPM)(nil)),
-		"Stream":      reflect.ValueOf((*p_gobayes_bayesrm_tokenizer.Stream)(nil)),
-		"Tokenizer":   reflect.ValueOf((*p_gobayes_bayesrm_tokenizer.Tokenizer)(nil)),
-		"Words":       reflect.ValueOf((*p_gobayes_bayesrm_tokenizer.Words)(nil)),
+		"BPE":         reflect.ValueOf((*p.BPE)(nil)),
+		"FromGGUF":    reflect.ValueOf(p.FromGGUF),
+		"GGUF":        reflect.ValueOf((*p.GGUF)(nil)),
+		"Load":        reflect.ValueOf(p.Load),
+		"LoadLlama2C": reflect.ValueOf(p.LoadLlama2C),
+		"NewStream":   reflect.ValueOf(p.NewStream),
+		"NewWords":    reflect.ValueOf(p.NewWords),
+		"Parse":       reflect.ValueOf(p.Parse),
+		"SPM":         reflect.ValueOf((*p.SPM)(nil)),
+		"Stream":      reflect.ValueOf((*p.Stream)(nil)),
+		"Tokenizer":   reflect.ValueOf((*p.Tokenizer)(nil)),
+		"Words":       reflect.ValueOf((*p.Words)(nil)),
 	}
-}
-
-var gobayes_bayesrm_tokenizerWrap = map[string]Wrapper{
-	"Tokenizer": {[]string{"Decode", "Encode", "ID", "Size"}, func(v dynamic.Value) any { return w_gobayes_bayesrm_tokenizer_Tokenizer{dynamic.Wrapped{V: v}} }},
-}
-
-type w_gobayes_bayesrm_tokenizer_Tokenizer struct{ dynamic.Wrapped }
-
-func (w w_gobayes_bayesrm_tokenizer_Tokenizer) Decode(a0 []int) string {
-	return dynamic.Method[func(any, []int) string](w.V, "Decode")(w.V.Value(), a0)
-}
-func (w w_gobayes_bayesrm_tokenizer_Tokenizer) Encode(a0 string) ([]int, error) {
-	return dynamic.Method[func(any, string) ([]int, error)](w.V, "Encode")(w.V.Value(), a0)
-}
-func (w w_gobayes_bayesrm_tokenizer_Tokenizer) ID(a0 string) int {
-	return dynamic.Method[func(any, string) int](w.V, "ID")(w.V.Value(), a0)
-}
-func (w w_gobayes_bayesrm_tokenizer_Tokenizer) Size() int {
-	return dynamic.Method[func(any) int](w.V, "Size")(w.V.Value())
 }

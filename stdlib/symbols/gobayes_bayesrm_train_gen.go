@@ -3,55 +3,18 @@
 package symbols
 
 import (
-	p_context "context"
-	p_gobayes_bayesrm_train "gobayes/bayesrm/train"
-	"gobayes/stdlib/dynamic"
+	p "gobayes/bayesrm/train"
 	"reflect"
 )
 
 func gobayes_bayesrm_trainTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Key":     reflect.ValueOf(p_gobayes_bayesrm_train.Key),
-		"Log":     reflect.ValueOf((*p_gobayes_bayesrm_train.Log)(nil)),
-		"Model":   reflect.ValueOf((*p_gobayes_bayesrm_train.Model)(nil)),
-		"Options": reflect.ValueOf((*p_gobayes_bayesrm_train.Options)(nil)),
-		"Run":     reflect.ValueOf(p_gobayes_bayesrm_train.Run),
-		"Stages":  reflect.ValueOf((*p_gobayes_bayesrm_train.Stages)(nil)),
-		"Step":    reflect.ValueOf((*p_gobayes_bayesrm_train.Step)(nil)),
+		"Key":     reflect.ValueOf(p.Key),
+		"Log":     reflect.ValueOf((*p.Log)(nil)),
+		"Model":   reflect.ValueOf((*p.Model)(nil)),
+		"Options": reflect.ValueOf((*p.Options)(nil)),
+		"Run":     reflect.ValueOf(p.Run),
+		"Stages":  reflect.ValueOf((*p.Stages)(nil)),
+		"Step":    reflect.ValueOf((*p.Step)(nil)),
 	}
-}
-
-var gobayes_bayesrm_trainWrap = map[string]Wrapper{
-	"Model":  {[]string{"Step", "Weights"}, func(v dynamic.Value) any { return w_gobayes_bayesrm_train_Model{dynamic.Wrapped{V: v}} }},
-	"Stages": {[]string{"LoadStage", "Note", "SaveStage", "Stage", "Step", "Weights"}, func(v dynamic.Value) any { return w_gobayes_bayesrm_train_Stages{dynamic.Wrapped{V: v}} }},
-}
-
-type w_gobayes_bayesrm_train_Model struct{ dynamic.Wrapped }
-
-func (w w_gobayes_bayesrm_train_Model) Step(a0 p_context.Context, a1 p_gobayes_bayesrm_train.Step) (float64, error) {
-	return dynamic.Method[func(any, p_context.Context, p_gobayes_bayesrm_train.Step) (float64, error)](w.V, "Step")(w.V.Value(), a0, a1)
-}
-func (w w_gobayes_bayesrm_train_Model) Weights() ([][]float32, [][]float32) {
-	return dynamic.Method[func(any) ([][]float32, [][]float32)](w.V, "Weights")(w.V.Value())
-}
-
-type w_gobayes_bayesrm_train_Stages struct{ dynamic.Wrapped }
-
-func (w w_gobayes_bayesrm_train_Stages) LoadStage(a0 []byte) error {
-	return dynamic.Method[func(any, []byte) error](w.V, "LoadStage")(w.V.Value(), a0)
-}
-func (w w_gobayes_bayesrm_train_Stages) Note() string {
-	return dynamic.Method[func(any) string](w.V, "Note")(w.V.Value())
-}
-func (w w_gobayes_bayesrm_train_Stages) SaveStage() ([]byte, error) {
-	return dynamic.Method[func(any) ([]byte, error)](w.V, "SaveStage")(w.V.Value())
-}
-func (w w_gobayes_bayesrm_train_Stages) Stage(a0 p_context.Context, a1 int) error {
-	return dynamic.Method[func(any, p_context.Context, int) error](w.V, "Stage")(w.V.Value(), a0, a1)
-}
-func (w w_gobayes_bayesrm_train_Stages) Step(a0 p_context.Context, a1 p_gobayes_bayesrm_train.Step) (float64, error) {
-	return dynamic.Method[func(any, p_context.Context, p_gobayes_bayesrm_train.Step) (float64, error)](w.V, "Step")(w.V.Value(), a0, a1)
-}
-func (w w_gobayes_bayesrm_train_Stages) Weights() ([][]float32, [][]float32) {
-	return dynamic.Method[func(any) ([][]float32, [][]float32)](w.V, "Weights")(w.V.Value())
 }

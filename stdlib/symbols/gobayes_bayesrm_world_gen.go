@@ -3,33 +3,31 @@
 package symbols
 
 import (
-	p_gobayes_bayesrm_world "gobayes/bayesrm/world"
+	p "gobayes/bayesrm/world"
 	"reflect"
 )
 
 func gobayes_bayesrm_worldTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"BackboneShape":  reflect.ValueOf(&p_gobayes_bayesrm_world.BackboneShape).Elem(),
-		"Demonstration":  reflect.ValueOf(p_gobayes_bayesrm_world.Demonstration),
-		"Demonstrations": reflect.ValueOf(p_gobayes_bayesrm_world.Demonstrations),
-		"Families":       reflect.ValueOf(&p_gobayes_bayesrm_world.Families).Elem(),
-		"Gold":           reflect.ValueOf(p_gobayes_bayesrm_world.Gold),
-		"Made":           reflect.ValueOf((*p_gobayes_bayesrm_world.Made)(nil)),
-		"Make":           reflect.ValueOf(p_gobayes_bayesrm_world.Make),
-		"MakeOptions":    reflect.ValueOf((*p_gobayes_bayesrm_world.MakeOptions)(nil)),
-		"NewPrompt":      reflect.ValueOf(p_gobayes_bayesrm_world.NewPrompt),
-		"ParsePrompt":    reflect.ValueOf(p_gobayes_bayesrm_world.ParsePrompt),
-		"Parts":          reflect.ValueOf((*p_gobayes_bayesrm_world.Parts)(nil)),
-		"PolicyShape":    reflect.ValueOf(&p_gobayes_bayesrm_world.PolicyShape).Elem(),
-		"Prompt":         reflect.ValueOf((*p_gobayes_bayesrm_world.Prompt)(nil)),
-		"Scorer":         reflect.ValueOf((*p_gobayes_bayesrm_world.Scorer)(nil)),
-		"Shape":          reflect.ValueOf((*p_gobayes_bayesrm_world.Shape)(nil)),
-		"Tokenizer":      reflect.ValueOf(p_gobayes_bayesrm_world.Tokenizer),
-		"TrainModel":     reflect.ValueOf(p_gobayes_bayesrm_world.TrainModel),
-		"TrainModels":    reflect.ValueOf(p_gobayes_bayesrm_world.TrainModels),
-		"TruthHeavy":     reflect.ValueOf(&p_gobayes_bayesrm_world.TruthHeavy).Elem(),
-		"W4":             reflect.ValueOf(&p_gobayes_bayesrm_world.W4).Elem(),
+		"BackboneShape":  reflect.ValueOf(&p.BackboneShape).Elem(),
+		"Demonstration":  reflect.ValueOf(p.Demonstration),
+		"Demonstrations": reflect.ValueOf(p.Demonstrations),
+		"Families":       reflect.ValueOf(&p.Families).Elem(),
+		"Gold":           reflect.ValueOf(p.Gold),
+		"Made":           reflect.ValueOf((*p.Made)(nil)),
+		"Make":           reflect.ValueOf(p.Make),
+		"MakeOptions":    reflect.ValueOf((*p.MakeOptions)(nil)),
+		"NewPrompt":      reflect.ValueOf(p.NewPrompt),
+		"ParsePrompt":    reflect.ValueOf(p.ParsePrompt),
+		"Parts":          reflect.ValueOf((*p.Parts)(nil)),
+		"PolicyShape":    reflect.ValueOf(&p.PolicyShape).Elem(),
+		"Prompt":         reflect.ValueOf((*p.Prompt)(nil)),
+		"Scorer":         reflect.ValueOf((*p.Scorer)(nil)),
+		"Shape":          reflect.ValueOf((*p.Shape)(nil)),
+		"Tokenizer":      reflect.ValueOf(p.Tokenizer),
+		"TrainModel":     reflect.ValueOf(p.TrainModel),
+		"TrainModels":    reflect.ValueOf(p.TrainModels),
+		"TruthHeavy":     reflect.ValueOf(&p.TruthHeavy).Elem(),
+		"W4":             reflect.ValueOf(&p.W4).Elem(),
 	}
 }
-
-var gobayes_bayesrm_worldWrap = map[string]Wrapper{}

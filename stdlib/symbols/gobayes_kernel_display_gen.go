@@ -3,26 +3,24 @@
 package symbols
 
 import (
-	p_gobayes_kernel_display "gobayes/kernel/display"
+	p "gobayes/kernel/display"
 	"reflect"
 )
 
 func gobayes_kernel_displayTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Audio":    reflect.ValueOf(p_gobayes_kernel_display.Audio),
-		"Clear":    reflect.ValueOf(p_gobayes_kernel_display.Clear),
-		"HTML":     reflect.ValueOf(p_gobayes_kernel_display.HTML),
-		"JPEG":     reflect.ValueOf(p_gobayes_kernel_display.JPEG),
-		"JSON":     reflect.ValueOf(p_gobayes_kernel_display.JSON),
-		"Latex":    reflect.ValueOf(p_gobayes_kernel_display.Latex),
-		"Markdown": reflect.ValueOf(p_gobayes_kernel_display.Markdown),
-		"PNG":      reflect.ValueOf(p_gobayes_kernel_display.PNG),
-		"Page":     reflect.ValueOf(p_gobayes_kernel_display.Page),
-		"SVG":      reflect.ValueOf(p_gobayes_kernel_display.SVG),
-		"Show":     reflect.ValueOf(p_gobayes_kernel_display.Show),
-		"Update":   reflect.ValueOf(p_gobayes_kernel_display.Update),
-		"Vega":     reflect.ValueOf(p_gobayes_kernel_display.Vega),
+		"Audio":    reflect.ValueOf(p.Audio),
+		"Clear":    reflect.ValueOf(p.Clear),
+		"HTML":     reflect.ValueOf(p.HTML),
+		"JPEG":     reflect.ValueOf(p.JPEG),
+		"JSON":     reflect.ValueOf(p.JSON),
+		"Latex":    reflect.ValueOf(p.Latex),
+		"Markdown": reflect.ValueOf(p.Markdown),
+		"PNG":      reflect.ValueOf(p.PNG),
+		"Page":     reflect.ValueOf(p.Page),
+		"SVG":      reflect.ValueOf(p.SVG),
+		"Show":     reflect.ValueOf(p.Show),
+		"Update":   reflect.ValueOf(p.Update),
+		"Vega":     reflect.ValueOf(p.Vega),
 	}
 }
-
-var gobayes_kernel_displayWrap = map[string]Wrapper{}

@@ -3,20 +3,18 @@
 package symbols
 
 import (
-	p_gobayes_kernel_prelude "gobayes/kernel/prelude"
+	p "gobayes/kernel/prelude"
 	"reflect"
 )
 
 func gobayes_kernel_preludeTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Help":     reflect.ValueOf(p_gobayes_kernel_prelude.Help),
-		"Reset":    reflect.ValueOf(p_gobayes_kernel_prelude.Reset),
-		"Shell":    reflect.ValueOf(p_gobayes_kernel_prelude.Shell),
-		"Timeit":   reflect.ValueOf(p_gobayes_kernel_prelude.Timeit),
-		"Timing":   reflect.ValueOf((*p_gobayes_kernel_prelude.Timing)(nil)),
-		"Variable": reflect.ValueOf((*p_gobayes_kernel_prelude.Variable)(nil)),
-		"Who":      reflect.ValueOf(p_gobayes_kernel_prelude.Who),
+		"Help":     reflect.ValueOf(p.Help),
+		"Reset":    reflect.ValueOf(p.Reset),
+		"Shell":    reflect.ValueOf(p.Shell),
+		"Timeit":   reflect.ValueOf(p.Timeit),
+		"Timing":   reflect.ValueOf((*p.Timing)(nil)),
+		"Variable": reflect.ValueOf((*p.Variable)(nil)),
+		"Who":      reflect.ValueOf(p.Who),
 	}
 }
-
-var gobayes_kernel_preludeWrap = map[string]Wrapper{}

@@ -3,29 +3,27 @@
 package symbols
 
 import (
-	p_gonum_org_v1_gonum_diff_fd "gonum.org/v1/gonum/diff/fd"
+	p "gonum.org/v1/gonum/diff/fd"
 	"reflect"
 )
 
 func gonum_org_v1_gonum_diff_fdTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Backward":         reflect.ValueOf(&p_gonum_org_v1_gonum_diff_fd.Backward).Elem(),
-		"Backward2nd":      reflect.ValueOf(&p_gonum_org_v1_gonum_diff_fd.Backward2nd).Elem(),
-		"Central":          reflect.ValueOf(&p_gonum_org_v1_gonum_diff_fd.Central).Elem(),
-		"Central2nd":       reflect.ValueOf(&p_gonum_org_v1_gonum_diff_fd.Central2nd).Elem(),
-		"CrossLaplacian":   reflect.ValueOf(p_gonum_org_v1_gonum_diff_fd.CrossLaplacian),
-		"Derivative":       reflect.ValueOf(p_gonum_org_v1_gonum_diff_fd.Derivative),
-		"Formula":          reflect.ValueOf((*p_gonum_org_v1_gonum_diff_fd.Formula)(nil)),
-		"Forward":          reflect.ValueOf(&p_gonum_org_v1_gonum_diff_fd.Forward).Elem(),
-		"Forward2nd":       reflect.ValueOf(&p_gonum_org_v1_gonum_diff_fd.Forward2nd).Elem(),
-		"Gradient":         reflect.ValueOf(p_gonum_org_v1_gonum_diff_fd.Gradient),
-		"Hessian":          reflect.ValueOf(p_gonum_org_v1_gonum_diff_fd.Hessian),
-		"Jacobian":         reflect.ValueOf(p_gonum_org_v1_gonum_diff_fd.Jacobian),
-		"JacobianSettings": reflect.ValueOf((*p_gonum_org_v1_gonum_diff_fd.JacobianSettings)(nil)),
-		"Laplacian":        reflect.ValueOf(p_gonum_org_v1_gonum_diff_fd.Laplacian),
-		"Point":            reflect.ValueOf((*p_gonum_org_v1_gonum_diff_fd.Point)(nil)),
-		"Settings":         reflect.ValueOf((*p_gonum_org_v1_gonum_diff_fd.Settings)(nil)),
+		"Backward":         reflect.ValueOf(&p.Backward).Elem(),
+		"Backward2nd":      reflect.ValueOf(&p.Backward2nd).Elem(),
+		"Central":          reflect.ValueOf(&p.Central).Elem(),
+		"Central2nd":       reflect.ValueOf(&p.Central2nd).Elem(),
+		"CrossLaplacian":   reflect.ValueOf(p.CrossLaplacian),
+		"Derivative":       reflect.ValueOf(p.Derivative),
+		"Formula":          reflect.ValueOf((*p.Formula)(nil)),
+		"Forward":          reflect.ValueOf(&p.Forward).Elem(),
+		"Forward2nd":       reflect.ValueOf(&p.Forward2nd).Elem(),
+		"Gradient":         reflect.ValueOf(p.Gradient),
+		"Hessian":          reflect.ValueOf(p.Hessian),
+		"Jacobian":         reflect.ValueOf(p.Jacobian),
+		"JacobianSettings": reflect.ValueOf((*p.JacobianSettings)(nil)),
+		"Laplacian":        reflect.ValueOf(p.Laplacian),
+		"Point":            reflect.ValueOf((*p.Point)(nil)),
+		"Settings":         reflect.ValueOf((*p.Settings)(nil)),
 	}
 }
-
-var gonum_org_v1_gonum_diff_fdWrap = map[string]Wrapper{}

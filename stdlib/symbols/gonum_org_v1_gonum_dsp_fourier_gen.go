@@ -3,31 +3,29 @@
 package symbols
 
 import (
-	p_gonum_org_v1_gonum_dsp_fourier "gonum.org/v1/gonum/dsp/fourier"
+	p "gonum.org/v1/gonum/dsp/fourier"
 	"reflect"
 )
 
 func gonum_org_v1_gonum_dsp_fourierTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"CmplxFFT":           reflect.ValueOf((*p_gonum_org_v1_gonum_dsp_fourier.CmplxFFT)(nil)),
-		"CoefficientsRadix2": reflect.ValueOf(p_gonum_org_v1_gonum_dsp_fourier.CoefficientsRadix2),
-		"CoefficientsRadix4": reflect.ValueOf(p_gonum_org_v1_gonum_dsp_fourier.CoefficientsRadix4),
-		"DCT":                reflect.ValueOf((*p_gonum_org_v1_gonum_dsp_fourier.DCT)(nil)),
-		"DST":                reflect.ValueOf((*p_gonum_org_v1_gonum_dsp_fourier.DST)(nil)),
-		"FFT":                reflect.ValueOf((*p_gonum_org_v1_gonum_dsp_fourier.FFT)(nil)),
-		"NewCmplxFFT":        reflect.ValueOf(p_gonum_org_v1_gonum_dsp_fourier.NewCmplxFFT),
-		"NewDCT":             reflect.ValueOf(p_gonum_org_v1_gonum_dsp_fourier.NewDCT),
-		"NewDST":             reflect.ValueOf(p_gonum_org_v1_gonum_dsp_fourier.NewDST),
-		"NewFFT":             reflect.ValueOf(p_gonum_org_v1_gonum_dsp_fourier.NewFFT),
-		"NewQuarterWaveFFT":  reflect.ValueOf(p_gonum_org_v1_gonum_dsp_fourier.NewQuarterWaveFFT),
-		"PadRadix2":          reflect.ValueOf(p_gonum_org_v1_gonum_dsp_fourier.PadRadix2),
-		"PadRadix4":          reflect.ValueOf(p_gonum_org_v1_gonum_dsp_fourier.PadRadix4),
-		"QuarterWaveFFT":     reflect.ValueOf((*p_gonum_org_v1_gonum_dsp_fourier.QuarterWaveFFT)(nil)),
-		"SequenceRadix2":     reflect.ValueOf(p_gonum_org_v1_gonum_dsp_fourier.SequenceRadix2),
-		"SequenceRadix4":     reflect.ValueOf(p_gonum_org_v1_gonum_dsp_fourier.SequenceRadix4),
-		"TrimRadix2":         reflect.ValueOf(p_gonum_org_v1_gonum_dsp_fourier.TrimRadix2),
-		"TrimRadix4":         reflect.ValueOf(p_gonum_org_v1_gonum_dsp_fourier.TrimRadix4),
+		"CmplxFFT":           reflect.ValueOf((*p.CmplxFFT)(nil)),
+		"CoefficientsRadix2": reflect.ValueOf(p.CoefficientsRadix2),
+		"CoefficientsRadix4": reflect.ValueOf(p.CoefficientsRadix4),
+		"DCT":                reflect.ValueOf((*p.DCT)(nil)),
+		"DST":                reflect.ValueOf((*p.DST)(nil)),
+		"FFT":                reflect.ValueOf((*p.FFT)(nil)),
+		"NewCmplxFFT":        reflect.ValueOf(p.NewCmplxFFT),
+		"NewDCT":             reflect.ValueOf(p.NewDCT),
+		"NewDST":             reflect.ValueOf(p.NewDST),
+		"NewFFT":             reflect.ValueOf(p.NewFFT),
+		"NewQuarterWaveFFT":  reflect.ValueOf(p.NewQuarterWaveFFT),
+		"PadRadix2":          reflect.ValueOf(p.PadRadix2),
+		"PadRadix4":          reflect.ValueOf(p.PadRadix4),
+		"QuarterWaveFFT":     reflect.ValueOf((*p.QuarterWaveFFT)(nil)),
+		"SequenceRadix2":     reflect.ValueOf(p.SequenceRadix2),
+		"SequenceRadix4":     reflect.ValueOf(p.SequenceRadix4),
+		"TrimRadix2":         reflect.ValueOf(p.TrimRadix2),
+		"TrimRadix4":         reflect.ValueOf(p.TrimRadix4),
 	}
 }
-
-var gonum_org_v1_gonum_dsp_fourierWrap = map[string]Wrapper{}

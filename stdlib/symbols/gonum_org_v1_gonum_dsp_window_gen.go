@@ -3,41 +3,39 @@
 package symbols
 
 import (
-	p_gonum_org_v1_gonum_dsp_window "gonum.org/v1/gonum/dsp/window"
+	p "gonum.org/v1/gonum/dsp/window"
 	"reflect"
 )
 
 func gonum_org_v1_gonum_dsp_windowTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"BartlettHann":           reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.BartlettHann),
-		"BartlettHannComplex":    reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.BartlettHannComplex),
-		"Blackman":               reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.Blackman),
-		"BlackmanComplex":        reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.BlackmanComplex),
-		"BlackmanHarris":         reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.BlackmanHarris),
-		"BlackmanHarrisComplex":  reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.BlackmanHarrisComplex),
-		"BlackmanNuttall":        reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.BlackmanNuttall),
-		"BlackmanNuttallComplex": reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.BlackmanNuttallComplex),
-		"FlatTop":                reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.FlatTop),
-		"FlatTopComplex":         reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.FlatTopComplex),
-		"Gaussian":               reflect.ValueOf((*p_gonum_org_v1_gonum_dsp_window.Gaussian)(nil)),
-		"Hamming":                reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.Hamming),
-		"HammingComplex":         reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.HammingComplex),
-		"Hann":                   reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.Hann),
-		"HannComplex":            reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.HannComplex),
-		"Lanczos":                reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.Lanczos),
-		"LanczosComplex":         reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.LanczosComplex),
-		"NewValues":              reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.NewValues),
-		"Nuttall":                reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.Nuttall),
-		"NuttallComplex":         reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.NuttallComplex),
-		"Rectangular":            reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.Rectangular),
-		"RectangularComplex":     reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.RectangularComplex),
-		"Sine":                   reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.Sine),
-		"SineComplex":            reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.SineComplex),
-		"Triangular":             reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.Triangular),
-		"TriangularComplex":      reflect.ValueOf(p_gonum_org_v1_gonum_dsp_window.TriangularComplex),
-		"Tukey":                  reflect.ValueOf((*p_gonum_org_v1_gonum_dsp_window.Tukey)(nil)),
-		"Values":                 reflect.ValueOf((*p_gonum_org_v1_gonum_dsp_window.Values)(nil)),
+		"BartlettHann":           reflect.ValueOf(p.BartlettHann),
+		"BartlettHannComplex":    reflect.ValueOf(p.BartlettHannComplex),
+		"Blackman":               reflect.ValueOf(p.Blackman),
+		"BlackmanComplex":        reflect.ValueOf(p.BlackmanComplex),
+		"BlackmanHarris":         reflect.ValueOf(p.BlackmanHarris),
+		"BlackmanHarrisComplex":  reflect.ValueOf(p.BlackmanHarrisComplex),
+		"BlackmanNuttall":        reflect.ValueOf(p.BlackmanNuttall),
+		"BlackmanNuttallComplex": reflect.ValueOf(p.BlackmanNuttallComplex),
+		"FlatTop":                reflect.ValueOf(p.FlatTop),
+		"FlatTopComplex":         reflect.ValueOf(p.FlatTopComplex),
+		"Gaussian":               reflect.ValueOf((*p.Gaussian)(nil)),
+		"Hamming":                reflect.ValueOf(p.Hamming),
+		"HammingComplex":         reflect.ValueOf(p.HammingComplex),
+		"Hann":                   reflect.ValueOf(p.Hann),
+		"HannComplex":            reflect.ValueOf(p.HannComplex),
+		"Lanczos":                reflect.ValueOf(p.Lanczos),
+		"LanczosComplex":         reflect.ValueOf(p.LanczosComplex),
+		"NewValues":              reflect.ValueOf(p.NewValues),
+		"Nuttall":                reflect.ValueOf(p.Nuttall),
+		"NuttallComplex":         reflect.ValueOf(p.NuttallComplex),
+		"Rectangular":            reflect.ValueOf(p.Rectangular),
+		"RectangularComplex":     reflect.ValueOf(p.RectangularComplex),
+		"Sine":                   reflect.ValueOf(p.Sine),
+		"SineComplex":            reflect.ValueOf(p.SineComplex),
+		"Triangular":             reflect.ValueOf(p.Triangular),
+		"TriangularComplex":      reflect.ValueOf(p.TriangularComplex),
+		"Tukey":                  reflect.ValueOf((*p.Tukey)(nil)),
+		"Values":                 reflect.ValueOf((*p.Values)(nil)),
 	}
 }
-
-var gonum_org_v1_gonum_dsp_windowWrap = map[string]Wrapper{}

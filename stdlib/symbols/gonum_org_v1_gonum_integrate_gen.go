@@ -3,16 +3,14 @@
 package symbols
 
 import (
-	p_gonum_org_v1_gonum_integrate "gonum.org/v1/gonum/integrate"
+	p "gonum.org/v1/gonum/integrate"
 	"reflect"
 )
 
 func gonum_org_v1_gonum_integrateTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Romberg":     reflect.ValueOf(p_gonum_org_v1_gonum_integrate.Romberg),
-		"Simpsons":    reflect.ValueOf(p_gonum_org_v1_gonum_integrate.Simpsons),
-		"Trapezoidal": reflect.ValueOf(p_gonum_org_v1_gonum_integrate.Trapezoidal),
+		"Romberg":     reflect.ValueOf(p.Romberg),
+		"Simpsons":    reflect.ValueOf(p.Simpsons),
+		"Trapezoidal": reflect.ValueOf(p.Trapezoidal),
 	}
 }
-
-var gonum_org_v1_gonum_integrateWrap = map[string]Wrapper{}

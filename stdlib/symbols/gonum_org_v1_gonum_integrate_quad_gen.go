@@ -3,38 +3,16 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_gonum_org_v1_gonum_integrate_quad "gonum.org/v1/gonum/integrate/quad"
+	p "gonum.org/v1/gonum/integrate/quad"
 	"reflect"
 )
 
 func gonum_org_v1_gonum_integrate_quadTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Fixed":                reflect.ValueOf(p_gonum_org_v1_gonum_integrate_quad.Fixed),
-		"FixedLocationSingler": reflect.ValueOf((*p_gonum_org_v1_gonum_integrate_quad.FixedLocationSingler)(nil)),
-		"FixedLocationer":      reflect.ValueOf((*p_gonum_org_v1_gonum_integrate_quad.FixedLocationer)(nil)),
-		"Hermite":              reflect.ValueOf((*p_gonum_org_v1_gonum_integrate_quad.Hermite)(nil)),
-		"Legendre":             reflect.ValueOf((*p_gonum_org_v1_gonum_integrate_quad.Legendre)(nil)),
+		"Fixed":                reflect.ValueOf(p.Fixed),
+		"FixedLocationSingler": reflect.ValueOf((*p.FixedLocationSingler)(nil)),
+		"FixedLocationer":      reflect.ValueOf((*p.FixedLocationer)(nil)),
+		"Hermite":              reflect.ValueOf((*p.Hermite)(nil)),
+		"Legendre":             reflect.ValueOf((*p.Legendre)(nil)),
 	}
-}
-
-var gonum_org_v1_gonum_integrate_quadWrap = map[string]Wrapper{
-	"FixedLocationSingler": {[]string{"FixedLocationSingle"}, func(v dynamic.Value) any {
-		return w_gonum_org_v1_gonum_integrate_quad_FixedLocationSingler{dynamic.Wrapped{V: v}}
-	}},
-	"FixedLocationer": {[]string{"FixedLocations"}, func(v dynamic.Value) any {
-		return w_gonum_org_v1_gonum_integrate_quad_FixedLocationer{dynamic.Wrapped{V: v}}
-	}},
-}
-
-type w_gonum_org_v1_gonum_integrate_quad_FixedLocationSingler struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_integrate_quad_FixedLocationSingler) FixedLocationSingle(a0 int, a1 int, a2 float64, a3 float64) (float64, float64) {
-	return dynamic.Method[func(any, int, int, float64, float64) (float64, float64)](w.V, "FixedLocationSingle")(w.V.Value(), a0, a1, a2, a3)
-}
-
-type w_gonum_org_v1_gonum_integrate_quad_FixedLocationer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_integrate_quad_FixedLocationer) FixedLocations(a0 []float64, a1 []float64, a2 float64, a3 float64) {
-	dynamic.Method[func(any, []float64, []float64, float64, float64)](w.V, "FixedLocations")(w.V.Value(), a0, a1, a2, a3)
 }

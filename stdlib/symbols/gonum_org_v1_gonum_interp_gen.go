@@ -3,65 +3,25 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_gonum_org_v1_gonum_interp "gonum.org/v1/gonum/interp"
+	p "gonum.org/v1/gonum/interp"
 	"reflect"
 )
 
 func gonum_org_v1_gonum_interpTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AkimaSpline":         reflect.ValueOf((*p_gonum_org_v1_gonum_interp.AkimaSpline)(nil)),
-		"ClampedCubic":        reflect.ValueOf((*p_gonum_org_v1_gonum_interp.ClampedCubic)(nil)),
-		"Constant":            reflect.ValueOf((*p_gonum_org_v1_gonum_interp.Constant)(nil)),
-		"DerivativePredictor": reflect.ValueOf((*p_gonum_org_v1_gonum_interp.DerivativePredictor)(nil)),
-		"FittablePredictor":   reflect.ValueOf((*p_gonum_org_v1_gonum_interp.FittablePredictor)(nil)),
-		"Fitter":              reflect.ValueOf((*p_gonum_org_v1_gonum_interp.Fitter)(nil)),
-		"FritschButland":      reflect.ValueOf((*p_gonum_org_v1_gonum_interp.FritschButland)(nil)),
-		"Function":            reflect.ValueOf((*p_gonum_org_v1_gonum_interp.Function)(nil)),
-		"NaturalCubic":        reflect.ValueOf((*p_gonum_org_v1_gonum_interp.NaturalCubic)(nil)),
-		"NotAKnotCubic":       reflect.ValueOf((*p_gonum_org_v1_gonum_interp.NotAKnotCubic)(nil)),
-		"PiecewiseConstant":   reflect.ValueOf((*p_gonum_org_v1_gonum_interp.PiecewiseConstant)(nil)),
-		"PiecewiseCubic":      reflect.ValueOf((*p_gonum_org_v1_gonum_interp.PiecewiseCubic)(nil)),
-		"PiecewiseLinear":     reflect.ValueOf((*p_gonum_org_v1_gonum_interp.PiecewiseLinear)(nil)),
-		"Predictor":           reflect.ValueOf((*p_gonum_org_v1_gonum_interp.Predictor)(nil)),
+		"AkimaSpline":         reflect.ValueOf((*p.AkimaSpline)(nil)),
+		"ClampedCubic":        reflect.ValueOf((*p.ClampedCubic)(nil)),
+		"Constant":            reflect.ValueOf((*p.Constant)(nil)),
+		"DerivativePredictor": reflect.ValueOf((*p.DerivativePredictor)(nil)),
+		"FittablePredictor":   reflect.ValueOf((*p.FittablePredictor)(nil)),
+		"Fitter":              reflect.ValueOf((*p.Fitter)(nil)),
+		"FritschButland":      reflect.ValueOf((*p.FritschButland)(nil)),
+		"Function":            reflect.ValueOf((*p.Function)(nil)),
+		"NaturalCubic":        reflect.ValueOf((*p.NaturalCubic)(nil)),
+		"NotAKnotCubic":       reflect.ValueOf((*p.NotAKnotCubic)(nil)),
+		"PiecewiseConstant":   reflect.ValueOf((*p.PiecewiseConstant)(nil)),
+		"PiecewiseCubic":      reflect.ValueOf((*p.PiecewiseCubic)(nil)),
+		"PiecewiseLinear":     reflect.ValueOf((*p.PiecewiseLinear)(nil)),
+		"Predictor":           reflect.ValueOf((*p.Predictor)(nil)),
 	}
-}
-
-var gonum_org_v1_gonum_interpWrap = map[string]Wrapper{
-	"DerivativePredictor": {[]string{"Predict", "PredictDerivative"}, func(v dynamic.Value) any {
-		return w_gonum_org_v1_gonum_interp_DerivativePredictor{dynamic.Wrapped{V: v}}
-	}},
-	"FittablePredictor": {[]string{"Fit", "Predict"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_interp_FittablePredictor{dynamic.Wrapped{V: v}} }},
-	"Fitter":            {[]string{"Fit"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_interp_Fitter{dynamic.Wrapped{V: v}} }},
-	"Predictor":         {[]string{"Predict"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_interp_Predictor{dynamic.Wrapped{V: v}} }},
-}
-
-type w_gonum_org_v1_gonum_interp_DerivativePredictor struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_interp_DerivativePredictor) Predict(a0 float64) float64 {
-	return dynamic.Method[func(any, float64) float64](w.V, "Predict")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_gonum_interp_DerivativePredictor) PredictDerivative(a0 float64) float64 {
-	return dynamic.Method[func(any, float64) float64](w.V, "PredictDerivative")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_interp_FittablePredictor struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_interp_FittablePredictor) Fit(a0 []float64, a1 []float64) error {
-	return dynamic.Method[func(any, []float64, []float64) error](w.V, "Fit")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_interp_FittablePredictor) Predict(a0 float64) float64 {
-	return dynamic.Method[func(any, float64) float64](w.V, "Predict")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_interp_Fitter struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_interp_Fitter) Fit(a0 []float64, a1 []float64) error {
-	return dynamic.Method[func(any, []float64, []float64) error](w.V, "Fit")(w.V.Value(), a0, a1)
-}
-
-type w_gonum_org_v1_gonum_interp_Predictor struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_interp_Predictor) Predict(a0 float64) float64 {
-	return dynamic.Method[func(any, float64) float64](w.V, "Predict")(w.V.Value(), a0)
 }

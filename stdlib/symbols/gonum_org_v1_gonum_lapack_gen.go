@@ -3,143 +3,35 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_gonum_org_v1_gonum_blas "gonum.org/v1/gonum/blas"
-	p_gonum_org_v1_gonum_lapack "gonum.org/v1/gonum/lapack"
+	p "gonum.org/v1/gonum/lapack"
 	"reflect"
 )
 
 func gonum_org_v1_gonum_lapackTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ApplyOrtho":       reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.ApplyOrtho)(nil)),
-		"BalanceJob":       reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.BalanceJob)(nil)),
-		"Complex128":       reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.Complex128)(nil)),
-		"Direct":           reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.Direct)(nil)),
-		"EVComp":           reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.EVComp)(nil)),
-		"EVHowMany":        reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.EVHowMany)(nil)),
-		"EVJob":            reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.EVJob)(nil)),
-		"EVSide":           reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.EVSide)(nil)),
-		"Float64":          reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.Float64)(nil)),
-		"GSVDJob":          reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.GSVDJob)(nil)),
-		"GenOrtho":         reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.GenOrtho)(nil)),
-		"LeftEVJob":        reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.LeftEVJob)(nil)),
-		"MatrixNorm":       reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.MatrixNorm)(nil)),
-		"MatrixType":       reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.MatrixType)(nil)),
-		"MaximizeNormXJob": reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.MaximizeNormXJob)(nil)),
-		"OrthoComp":        reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.OrthoComp)(nil)),
-		"Pivot":            reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.Pivot)(nil)),
-		"RightEVJob":       reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.RightEVJob)(nil)),
-		"SVDJob":           reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.SVDJob)(nil)),
-		"SchurComp":        reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.SchurComp)(nil)),
-		"SchurJob":         reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.SchurJob)(nil)),
-		"Sort":             reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.Sort)(nil)),
-		"StoreV":           reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.StoreV)(nil)),
-		"UpdateSchurComp":  reflect.ValueOf((*p_gonum_org_v1_gonum_lapack.UpdateSchurComp)(nil)),
+		"ApplyOrtho":       reflect.ValueOf((*p.ApplyOrtho)(nil)),
+		"BalanceJob":       reflect.ValueOf((*p.BalanceJob)(nil)),
+		"Complex128":       reflect.ValueOf((*p.Complex128)(nil)),
+		"Direct":           reflect.ValueOf((*p.Direct)(nil)),
+		"EVComp":           reflect.ValueOf((*p.EVComp)(nil)),
+		"EVHowMany":        reflect.ValueOf((*p.EVHowMany)(nil)),
+		"EVJob":            reflect.ValueOf((*p.EVJob)(nil)),
+		"EVSide":           reflect.ValueOf((*p.EVSide)(nil)),
+		"Float64":          reflect.ValueOf((*p.Float64)(nil)),
+		"GSVDJob":          reflect.ValueOf((*p.GSVDJob)(nil)),
+		"GenOrtho":         reflect.ValueOf((*p.GenOrtho)(nil)),
+		"LeftEVJob":        reflect.ValueOf((*p.LeftEVJob)(nil)),
+		"MatrixNorm":       reflect.ValueOf((*p.MatrixNorm)(nil)),
+		"MatrixType":       reflect.ValueOf((*p.MatrixType)(nil)),
+		"MaximizeNormXJob": reflect.ValueOf((*p.MaximizeNormXJob)(nil)),
+		"OrthoComp":        reflect.ValueOf((*p.OrthoComp)(nil)),
+		"Pivot":            reflect.ValueOf((*p.Pivot)(nil)),
+		"RightEVJob":       reflect.ValueOf((*p.RightEVJob)(nil)),
+		"SVDJob":           reflect.ValueOf((*p.SVDJob)(nil)),
+		"SchurComp":        reflect.ValueOf((*p.SchurComp)(nil)),
+		"SchurJob":         reflect.ValueOf((*p.SchurJob)(nil)),
+		"Sort":             reflect.ValueOf((*p.Sort)(nil)),
+		"StoreV":           reflect.ValueOf((*p.StoreV)(nil)),
+		"UpdateSchurComp":  reflect.ValueOf((*p.UpdateSchurComp)(nil)),
 	}
-}
-
-var gonum_org_v1_gonum_lapackWrap = map[string]Wrapper{
-	"Float64": {[]string{"Dgecon", "Dgeev", "Dgelqf", "Dgels", "Dgeqp3", "Dgeqrf", "Dgesvd", "Dgetrf", "Dgetri", "Dgetrs", "Dggsvd3", "Dlange", "Dlansy", "Dlantr", "Dlapmr", "Dlapmt", "Dorglq", "Dorgqr", "Dormlq", "Dormqr", "Dpbcon", "Dpbtrf", "Dpbtrs", "Dpocon", "Dpotrf", "Dpotri", "Dpotrs", "Dpstrf", "Dsyev", "Dtbtrs", "Dtrcon", "Dtrtri", "Dtrtrs"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_lapack_Float64{dynamic.Wrapped{V: v}} }},
-}
-
-type w_gonum_org_v1_gonum_lapack_Float64 struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dgecon(a0 p_gonum_org_v1_gonum_lapack.MatrixNorm, a1 int, a2 []float64, a3 int, a4 float64, a5 []float64, a6 []int) float64 {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_lapack.MatrixNorm, int, []float64, int, float64, []float64, []int) float64](w.V, "Dgecon")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dgeev(a0 p_gonum_org_v1_gonum_lapack.LeftEVJob, a1 p_gonum_org_v1_gonum_lapack.RightEVJob, a2 int, a3 []float64, a4 int, a5 []float64, a6 []float64, a7 []float64, a8 int, a9 []float64, a10 int, a11 []float64, a12 int) int {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_lapack.LeftEVJob, p_gonum_org_v1_gonum_lapack.RightEVJob, int, []float64, int, []float64, []float64, []float64, int, []float64, int, []float64, int) int](w.V, "Dgeev")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dgelqf(a0 int, a1 int, a2 []float64, a3 int, a4 []float64, a5 []float64, a6 int) {
-	dynamic.Method[func(any, int, int, []float64, int, []float64, []float64, int)](w.V, "Dgelqf")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dgels(a0 p_gonum_org_v1_gonum_blas.Transpose, a1 int, a2 int, a3 int, a4 []float64, a5 int, a6 []float64, a7 int, a8 []float64, a9 int) bool {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_blas.Transpose, int, int, int, []float64, int, []float64, int, []float64, int) bool](w.V, "Dgels")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6, a7, a8, a9)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dgeqp3(a0 int, a1 int, a2 []float64, a3 int, a4 []int, a5 []float64, a6 []float64, a7 int) {
-	dynamic.Method[func(any, int, int, []float64, int, []int, []float64, []float64, int)](w.V, "Dgeqp3")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6, a7)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dgeqrf(a0 int, a1 int, a2 []float64, a3 int, a4 []float64, a5 []float64, a6 int) {
-	dynamic.Method[func(any, int, int, []float64, int, []float64, []float64, int)](w.V, "Dgeqrf")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dgesvd(a0 p_gonum_org_v1_gonum_lapack.SVDJob, a1 p_gonum_org_v1_gonum_lapack.SVDJob, a2 int, a3 int, a4 []float64, a5 int, a6 []float64, a7 []float64, a8 int, a9 []float64, a10 int, a11 []float64, a12 int) bool {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_lapack.SVDJob, p_gonum_org_v1_gonum_lapack.SVDJob, int, int, []float64, int, []float64, []float64, int, []float64, int, []float64, int) bool](w.V, "Dgesvd")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dgetrf(a0 int, a1 int, a2 []float64, a3 int, a4 []int) bool {
-	return dynamic.Method[func(any, int, int, []float64, int, []int) bool](w.V, "Dgetrf")(w.V.Value(), a0, a1, a2, a3, a4)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dgetri(a0 int, a1 []float64, a2 int, a3 []int, a4 []float64, a5 int) bool {
-	return dynamic.Method[func(any, int, []float64, int, []int, []float64, int) bool](w.V, "Dgetri")(w.V.Value(), a0, a1, a2, a3, a4, a5)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dgetrs(a0 p_gonum_org_v1_gonum_blas.Transpose, a1 int, a2 int, a3 []float64, a4 int, a5 []int, a6 []float64, a7 int) {
-	dynamic.Method[func(any, p_gonum_org_v1_gonum_blas.Transpose, int, int, []float64, int, []int, []float64, int)](w.V, "Dgetrs")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6, a7)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dggsvd3(a0 p_gonum_org_v1_gonum_lapack.GSVDJob, a1 p_gonum_org_v1_gonum_lapack.GSVDJob, a2 p_gonum_org_v1_gonum_lapack.GSVDJob, a3 int, a4 int, a5 int, a6 []float64, a7 int, a8 []float64, a9 int, a10 []float64, a11 []float64, a12 []float64, a13 int, a14 []float64, a15 int, a16 []float64, a17 int, a18 []float64, a19 int, a20 []int) (int, int, bool) {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_lapack.GSVDJob, p_gonum_org_v1_gonum_lapack.GSVDJob, p_gonum_org_v1_gonum_lapack.GSVDJob, int, int, int, []float64, int, []float64, int, []float64, []float64, []float64, int, []float64, int, []float64, int, []float64, int, []int) (int, int, bool)](w.V, "Dggsvd3")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dlange(a0 p_gonum_org_v1_gonum_lapack.MatrixNorm, a1 int, a2 int, a3 []float64, a4 int, a5 []float64) float64 {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_lapack.MatrixNorm, int, int, []float64, int, []float64) float64](w.V, "Dlange")(w.V.Value(), a0, a1, a2, a3, a4, a5)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dlansy(a0 p_gonum_org_v1_gonum_lapack.MatrixNorm, a1 p_gonum_org_v1_gonum_blas.Uplo, a2 int, a3 []float64, a4 int, a5 []float64) float64 {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_lapack.MatrixNorm, p_gonum_org_v1_gonum_blas.Uplo, int, []float64, int, []float64) float64](w.V, "Dlansy")(w.V.Value(), a0, a1, a2, a3, a4, a5)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dlantr(a0 p_gonum_org_v1_gonum_lapack.MatrixNorm, a1 p_gonum_org_v1_gonum_blas.Uplo, a2 p_gonum_org_v1_gonum_blas.Diag, a3 int, a4 int, a5 []float64, a6 int, a7 []float64) float64 {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_lapack.MatrixNorm, p_gonum_org_v1_gonum_blas.Uplo, p_gonum_org_v1_gonum_blas.Diag, int, int, []float64, int, []float64) float64](w.V, "Dlantr")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6, a7)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dlapmr(a0 bool, a1 int, a2 int, a3 []float64, a4 int, a5 []int) {
-	dynamic.Method[func(any, bool, int, int, []float64, int, []int)](w.V, "Dlapmr")(w.V.Value(), a0, a1, a2, a3, a4, a5)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dlapmt(a0 bool, a1 int, a2 int, a3 []float64, a4 int, a5 []int) {
-	dynamic.Method[func(any, bool, int, int, []float64, int, []int)](w.V, "Dlapmt")(w.V.Value(), a0, a1, a2, a3, a4, a5)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dorglq(a0 int, a1 int, a2 int, a3 []float64, a4 int, a5 []float64, a6 []float64, a7 int) {
-	dynamic.Method[func(any, int, int, int, []float64, int, []float64, []float64, int)](w.V, "Dorglq")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6, a7)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dorgqr(a0 int, a1 int, a2 int, a3 []float64, a4 int, a5 []float64, a6 []float64, a7 int) {
-	dynamic.Method[func(any, int, int, int, []float64, int, []float64, []float64, int)](w.V, "Dorgqr")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6, a7)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dormlq(a0 p_gonum_org_v1_gonum_blas.Side, a1 p_gonum_org_v1_gonum_blas.Transpose, a2 int, a3 int, a4 int, a5 []float64, a6 int, a7 []float64, a8 []float64, a9 int, a10 []float64, a11 int) {
-	dynamic.Method[func(any, p_gonum_org_v1_gonum_blas.Side, p_gonum_org_v1_gonum_blas.Transpose, int, int, int, []float64, int, []float64, []float64, int, []float64, int)](w.V, "Dormlq")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dormqr(a0 p_gonum_org_v1_gonum_blas.Side, a1 p_gonum_org_v1_gonum_blas.Transpose, a2 int, a3 int, a4 int, a5 []float64, a6 int, a7 []float64, a8 []float64, a9 int, a10 []float64, a11 int) {
-	dynamic.Method[func(any, p_gonum_org_v1_gonum_blas.Side, p_gonum_org_v1_gonum_blas.Transpose, int, int, int, []float64, int, []float64, []float64, int, []float64, int)](w.V, "Dormqr")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dpbcon(a0 p_gonum_org_v1_gonum_blas.Uplo, a1 int, a2 int, a3 []float64, a4 int, a5 float64, a6 []float64, a7 []int) float64 {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_blas.Uplo, int, int, []float64, int, float64, []float64, []int) float64](w.V, "Dpbcon")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6, a7)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dpbtrf(a0 p_gonum_org_v1_gonum_blas.Uplo, a1 int, a2 int, a3 []float64, a4 int) bool {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_blas.Uplo, int, int, []float64, int) bool](w.V, "Dpbtrf")(w.V.Value(), a0, a1, a2, a3, a4)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dpbtrs(a0 p_gonum_org_v1_gonum_blas.Uplo, a1 int, a2 int, a3 int, a4 []float64, a5 int, a6 []float64, a7 int) {
-	dynamic.Method[func(any, p_gonum_org_v1_gonum_blas.Uplo, int, int, int, []float64, int, []float64, int)](w.V, "Dpbtrs")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6, a7)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dpocon(a0 p_gonum_org_v1_gonum_blas.Uplo, a1 int, a2 []float64, a3 int, a4 float64, a5 []float64, a6 []int) float64 {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_blas.Uplo, int, []float64, int, float64, []float64, []int) float64](w.V, "Dpocon")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dpotrf(a0 p_gonum_org_v1_gonum_blas.Uplo, a1 int, a2 []float64, a3 int) bool {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_blas.Uplo, int, []float64, int) bool](w.V, "Dpotrf")(w.V.Value(), a0, a1, a2, a3)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dpotri(a0 p_gonum_org_v1_gonum_blas.Uplo, a1 int, a2 []float64, a3 int) bool {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_blas.Uplo, int, []float64, int) bool](w.V, "Dpotri")(w.V.Value(), a0, a1, a2, a3)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dpotrs(a0 p_gonum_org_v1_gonum_blas.Uplo, a1 int, a2 int, a3 []float64, a4 int, a5 []float64, a6 int) {
-	dynamic.Method[func(any, p_gonum_org_v1_gonum_blas.Uplo, int, int, []float64, int, []float64, int)](w.V, "Dpotrs")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dpstrf(a0 p_gonum_org_v1_gonum_blas.Uplo, a1 int, a2 []float64, a3 int, a4 []int, a5 float64, a6 []float64) (int, bool) {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_blas.Uplo, int, []float64, int, []int, float64, []float64) (int, bool)](w.V, "Dpstrf")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dsyev(a0 p_gonum_org_v1_gonum_lapack.EVJob, a1 p_gonum_org_v1_gonum_blas.Uplo, a2 int, a3 []float64, a4 int, a5 []float64, a6 []float64, a7 int) bool {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_lapack.EVJob, p_gonum_org_v1_gonum_blas.Uplo, int, []float64, int, []float64, []float64, int) bool](w.V, "Dsyev")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6, a7)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dtbtrs(a0 p_gonum_org_v1_gonum_blas.Uplo, a1 p_gonum_org_v1_gonum_blas.Transpose, a2 p_gonum_org_v1_gonum_blas.Diag, a3 int, a4 int, a5 int, a6 []float64, a7 int, a8 []float64, a9 int) bool {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_blas.Uplo, p_gonum_org_v1_gonum_blas.Transpose, p_gonum_org_v1_gonum_blas.Diag, int, int, int, []float64, int, []float64, int) bool](w.V, "Dtbtrs")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6, a7, a8, a9)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dtrcon(a0 p_gonum_org_v1_gonum_lapack.MatrixNorm, a1 p_gonum_org_v1_gonum_blas.Uplo, a2 p_gonum_org_v1_gonum_blas.Diag, a3 int, a4 []float64, a5 int, a6 []float64, a7 []int) float64 {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_lapack.MatrixNorm, p_gonum_org_v1_gonum_blas.Uplo, p_gonum_org_v1_gonum_blas.Diag, int, []float64, int, []float64, []int) float64](w.V, "Dtrcon")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6, a7)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dtrtri(a0 p_gonum_org_v1_gonum_blas.Uplo, a1 p_gonum_org_v1_gonum_blas.Diag, a2 int, a3 []float64, a4 int) bool {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_blas.Uplo, p_gonum_org_v1_gonum_blas.Diag, int, []float64, int) bool](w.V, "Dtrtri")(w.V.Value(), a0, a1, a2, a3, a4)
-}
-func (w w_gonum_org_v1_gonum_lapack_Float64) Dtrtrs(a0 p_gonum_org_v1_gonum_blas.Uplo, a1 p_gonum_org_v1_gonum_blas.Transpose, a2 p_gonum_org_v1_gonum_blas.Diag, a3 int, a4 int, a5 []float64, a6 int, a7 []float64, a8 int) bool {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_blas.Uplo, p_gonum_org_v1_gonum_blas.Transpose, p_gonum_org_v1_gonum_blas.Diag, int, int, []float64, int, []float64, int) bool](w.V, "Dtrtrs")(w.V.Value(), a0, a1, a2, a3, a4, a5, a6, a7, a8)
 }

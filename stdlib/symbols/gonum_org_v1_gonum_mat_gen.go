@@ -3,780 +3,156 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_gonum_org_v1_gonum_blas_blas64 "gonum.org/v1/gonum/blas/blas64"
-	p_gonum_org_v1_gonum_blas_cblas128 "gonum.org/v1/gonum/blas/cblas128"
-	p_gonum_org_v1_gonum_lapack_lapack64 "gonum.org/v1/gonum/lapack/lapack64"
-	p_gonum_org_v1_gonum_mat "gonum.org/v1/gonum/mat"
+	p "gonum.org/v1/gonum/mat"
 	"reflect"
 )
 
 func gonum_org_v1_gonum_matTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"BandCholesky":           reflect.ValueOf((*p_gonum_org_v1_gonum_mat.BandCholesky)(nil)),
-		"BandDense":              reflect.ValueOf((*p_gonum_org_v1_gonum_mat.BandDense)(nil)),
-		"Banded":                 reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Banded)(nil)),
-		"CDense":                 reflect.ValueOf((*p_gonum_org_v1_gonum_mat.CDense)(nil)),
-		"CEqual":                 reflect.ValueOf(p_gonum_org_v1_gonum_mat.CEqual),
-		"CEqualApprox":           reflect.ValueOf(p_gonum_org_v1_gonum_mat.CEqualApprox),
-		"CMatrix":                reflect.ValueOf((*p_gonum_org_v1_gonum_mat.CMatrix)(nil)),
-		"CTranspose":             reflect.ValueOf((*p_gonum_org_v1_gonum_mat.CTranspose)(nil)),
-		"CUntransposer":          reflect.ValueOf((*p_gonum_org_v1_gonum_mat.CUntransposer)(nil)),
-		"Cholesky":               reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Cholesky)(nil)),
-		"ClonerFrom":             reflect.ValueOf((*p_gonum_org_v1_gonum_mat.ClonerFrom)(nil)),
-		"Col":                    reflect.ValueOf(p_gonum_org_v1_gonum_mat.Col),
-		"ColNonZeroDoer":         reflect.ValueOf((*p_gonum_org_v1_gonum_mat.ColNonZeroDoer)(nil)),
-		"ColViewer":              reflect.ValueOf((*p_gonum_org_v1_gonum_mat.ColViewer)(nil)),
-		"Cond":                   reflect.ValueOf(p_gonum_org_v1_gonum_mat.Cond),
-		"Condition":              reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Condition)(nil)),
-		"ConjTranspose":          reflect.ValueOf((*p_gonum_org_v1_gonum_mat.ConjTranspose)(nil)),
-		"Copier":                 reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Copier)(nil)),
-		"Dense":                  reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Dense)(nil)),
-		"DenseCopyOf":            reflect.ValueOf(p_gonum_org_v1_gonum_mat.DenseCopyOf),
-		"Det":                    reflect.ValueOf(p_gonum_org_v1_gonum_mat.Det),
-		"DiagDense":              reflect.ValueOf((*p_gonum_org_v1_gonum_mat.DiagDense)(nil)),
-		"Diagonal":               reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Diagonal)(nil)),
-		"Dot":                    reflect.ValueOf(p_gonum_org_v1_gonum_mat.Dot),
-		"DotByte":                reflect.ValueOf(p_gonum_org_v1_gonum_mat.DotByte),
-		"Eigen":                  reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Eigen)(nil)),
-		"EigenKind":              reflect.ValueOf((*p_gonum_org_v1_gonum_mat.EigenKind)(nil)),
-		"EigenSym":               reflect.ValueOf((*p_gonum_org_v1_gonum_mat.EigenSym)(nil)),
-		"Equal":                  reflect.ValueOf(p_gonum_org_v1_gonum_mat.Equal),
-		"EqualApprox":            reflect.ValueOf(p_gonum_org_v1_gonum_mat.EqualApprox),
-		"ErrBandSet":             reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrBandSet).Elem(),
-		"ErrBandwidth":           reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrBandwidth).Elem(),
-		"ErrColAccess":           reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrColAccess).Elem(),
-		"ErrColLength":           reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrColLength).Elem(),
-		"ErrDiagSet":             reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrDiagSet).Elem(),
-		"ErrFailedEigen":         reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrFailedEigen).Elem(),
-		"ErrIllegalStride":       reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrIllegalStride).Elem(),
-		"ErrIndexOutOfRange":     reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrIndexOutOfRange).Elem(),
-		"ErrNegativeDimension":   reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrNegativeDimension).Elem(),
-		"ErrNormOrder":           reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrNormOrder).Elem(),
-		"ErrNotPSD":              reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrNotPSD).Elem(),
-		"ErrPivot":               reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrPivot).Elem(),
-		"ErrReuseNonEmpty":       reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrReuseNonEmpty).Elem(),
-		"ErrRowAccess":           reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrRowAccess).Elem(),
-		"ErrRowLength":           reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrRowLength).Elem(),
-		"ErrShape":               reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrShape).Elem(),
-		"ErrSingular":            reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrSingular).Elem(),
-		"ErrSliceLengthMismatch": reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrSliceLengthMismatch).Elem(),
-		"ErrSquare":              reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrSquare).Elem(),
-		"ErrTriangle":            reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrTriangle).Elem(),
-		"ErrTriangleSet":         reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrTriangleSet).Elem(),
-		"ErrVectorAccess":        reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrVectorAccess).Elem(),
-		"ErrZeroLength":          reflect.ValueOf(&p_gonum_org_v1_gonum_mat.ErrZeroLength).Elem(),
-		"Error":                  reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Error)(nil)),
-		"ErrorStack":             reflect.ValueOf((*p_gonum_org_v1_gonum_mat.ErrorStack)(nil)),
-		"Excerpt":                reflect.ValueOf(p_gonum_org_v1_gonum_mat.Excerpt),
-		"FormatMATLAB":           reflect.ValueOf(p_gonum_org_v1_gonum_mat.FormatMATLAB),
-		"FormatOption":           reflect.ValueOf((*p_gonum_org_v1_gonum_mat.FormatOption)(nil)),
-		"FormatPython":           reflect.ValueOf(p_gonum_org_v1_gonum_mat.FormatPython),
-		"Formatted":              reflect.ValueOf(p_gonum_org_v1_gonum_mat.Formatted),
-		"GSVD":                   reflect.ValueOf((*p_gonum_org_v1_gonum_mat.GSVD)(nil)),
-		"GSVDKind":               reflect.ValueOf((*p_gonum_org_v1_gonum_mat.GSVDKind)(nil)),
-		"Grower":                 reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Grower)(nil)),
-		"HOGSVD":                 reflect.ValueOf((*p_gonum_org_v1_gonum_mat.HOGSVD)(nil)),
-		"Inner":                  reflect.ValueOf(p_gonum_org_v1_gonum_mat.Inner),
-		"LQ":                     reflect.ValueOf((*p_gonum_org_v1_gonum_mat.LQ)(nil)),
-		"LU":                     reflect.ValueOf((*p_gonum_org_v1_gonum_mat.LU)(nil)),
-		"LogDet":                 reflect.ValueOf(p_gonum_org_v1_gonum_mat.LogDet),
-		"Matrix":                 reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Matrix)(nil)),
-		"Max":                    reflect.ValueOf(p_gonum_org_v1_gonum_mat.Max),
-		"Maybe":                  reflect.ValueOf(p_gonum_org_v1_gonum_mat.Maybe),
-		"MaybeComplex":           reflect.ValueOf(p_gonum_org_v1_gonum_mat.MaybeComplex),
-		"MaybeFloat":             reflect.ValueOf(p_gonum_org_v1_gonum_mat.MaybeFloat),
-		"Min":                    reflect.ValueOf(p_gonum_org_v1_gonum_mat.Min),
-		"Mutable":                reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Mutable)(nil)),
-		"MutableBanded":          reflect.ValueOf((*p_gonum_org_v1_gonum_mat.MutableBanded)(nil)),
-		"MutableDiagonal":        reflect.ValueOf((*p_gonum_org_v1_gonum_mat.MutableDiagonal)(nil)),
-		"MutableSymBanded":       reflect.ValueOf((*p_gonum_org_v1_gonum_mat.MutableSymBanded)(nil)),
-		"MutableSymmetric":       reflect.ValueOf((*p_gonum_org_v1_gonum_mat.MutableSymmetric)(nil)),
-		"MutableTriBanded":       reflect.ValueOf((*p_gonum_org_v1_gonum_mat.MutableTriBanded)(nil)),
-		"MutableTriangular":      reflect.ValueOf((*p_gonum_org_v1_gonum_mat.MutableTriangular)(nil)),
-		"MutableVector":          reflect.ValueOf((*p_gonum_org_v1_gonum_mat.MutableVector)(nil)),
-		"NewBandDense":           reflect.ValueOf(p_gonum_org_v1_gonum_mat.NewBandDense),
-		"NewCDense":              reflect.ValueOf(p_gonum_org_v1_gonum_mat.NewCDense),
-		"NewDense":               reflect.ValueOf(p_gonum_org_v1_gonum_mat.NewDense),
-		"NewDiagDense":           reflect.ValueOf(p_gonum_org_v1_gonum_mat.NewDiagDense),
-		"NewDiagonalRect":        reflect.ValueOf(p_gonum_org_v1_gonum_mat.NewDiagonalRect),
-		"NewSymBandDense":        reflect.ValueOf(p_gonum_org_v1_gonum_mat.NewSymBandDense),
-		"NewSymDense":            reflect.ValueOf(p_gonum_org_v1_gonum_mat.NewSymDense),
-		"NewTriBandDense":        reflect.ValueOf(p_gonum_org_v1_gonum_mat.NewTriBandDense),
-		"NewTriDense":            reflect.ValueOf(p_gonum_org_v1_gonum_mat.NewTriDense),
-		"NewTridiag":             reflect.ValueOf(p_gonum_org_v1_gonum_mat.NewTridiag),
-		"NewVecDense":            reflect.ValueOf(p_gonum_org_v1_gonum_mat.NewVecDense),
-		"NonZeroDoer":            reflect.ValueOf((*p_gonum_org_v1_gonum_mat.NonZeroDoer)(nil)),
-		"Norm":                   reflect.ValueOf(p_gonum_org_v1_gonum_mat.Norm),
-		"Normer":                 reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Normer)(nil)),
-		"PivotedCholesky":        reflect.ValueOf((*p_gonum_org_v1_gonum_mat.PivotedCholesky)(nil)),
-		"Prefix":                 reflect.ValueOf(p_gonum_org_v1_gonum_mat.Prefix),
-		"QR":                     reflect.ValueOf((*p_gonum_org_v1_gonum_mat.QR)(nil)),
-		"RawBander":              reflect.ValueOf((*p_gonum_org_v1_gonum_mat.RawBander)(nil)),
-		"RawCMatrixer":           reflect.ValueOf((*p_gonum_org_v1_gonum_mat.RawCMatrixer)(nil)),
-		"RawColViewer":           reflect.ValueOf((*p_gonum_org_v1_gonum_mat.RawColViewer)(nil)),
-		"RawMatrixSetter":        reflect.ValueOf((*p_gonum_org_v1_gonum_mat.RawMatrixSetter)(nil)),
-		"RawMatrixer":            reflect.ValueOf((*p_gonum_org_v1_gonum_mat.RawMatrixer)(nil)),
-		"RawRowViewer":           reflect.ValueOf((*p_gonum_org_v1_gonum_mat.RawRowViewer)(nil)),
-		"RawSymBander":           reflect.ValueOf((*p_gonum_org_v1_gonum_mat.RawSymBander)(nil)),
-		"RawSymmetricer":         reflect.ValueOf((*p_gonum_org_v1_gonum_mat.RawSymmetricer)(nil)),
-		"RawTriBander":           reflect.ValueOf((*p_gonum_org_v1_gonum_mat.RawTriBander)(nil)),
-		"RawTriangular":          reflect.ValueOf((*p_gonum_org_v1_gonum_mat.RawTriangular)(nil)),
-		"RawTridiagonaler":       reflect.ValueOf((*p_gonum_org_v1_gonum_mat.RawTridiagonaler)(nil)),
-		"RawVectorer":            reflect.ValueOf((*p_gonum_org_v1_gonum_mat.RawVectorer)(nil)),
-		"Reseter":                reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Reseter)(nil)),
-		"Row":                    reflect.ValueOf(p_gonum_org_v1_gonum_mat.Row),
-		"RowNonZeroDoer":         reflect.ValueOf((*p_gonum_org_v1_gonum_mat.RowNonZeroDoer)(nil)),
-		"RowViewer":              reflect.ValueOf((*p_gonum_org_v1_gonum_mat.RowViewer)(nil)),
-		"SVD":                    reflect.ValueOf((*p_gonum_org_v1_gonum_mat.SVD)(nil)),
-		"SVDKind":                reflect.ValueOf((*p_gonum_org_v1_gonum_mat.SVDKind)(nil)),
-		"SolveToer":              reflect.ValueOf((*p_gonum_org_v1_gonum_mat.SolveToer)(nil)),
-		"Squeeze":                reflect.ValueOf(p_gonum_org_v1_gonum_mat.Squeeze),
-		"Sum":                    reflect.ValueOf(p_gonum_org_v1_gonum_mat.Sum),
-		"SymBandDense":           reflect.ValueOf((*p_gonum_org_v1_gonum_mat.SymBandDense)(nil)),
-		"SymBanded":              reflect.ValueOf((*p_gonum_org_v1_gonum_mat.SymBanded)(nil)),
-		"SymDense":               reflect.ValueOf((*p_gonum_org_v1_gonum_mat.SymDense)(nil)),
-		"Symmetric":              reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Symmetric)(nil)),
-		"Trace":                  reflect.ValueOf(p_gonum_org_v1_gonum_mat.Trace),
-		"Tracer":                 reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Tracer)(nil)),
-		"Transpose":              reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Transpose)(nil)),
-		"TransposeBand":          reflect.ValueOf((*p_gonum_org_v1_gonum_mat.TransposeBand)(nil)),
-		"TransposeTri":           reflect.ValueOf((*p_gonum_org_v1_gonum_mat.TransposeTri)(nil)),
-		"TransposeTriBand":       reflect.ValueOf((*p_gonum_org_v1_gonum_mat.TransposeTriBand)(nil)),
-		"TransposeVec":           reflect.ValueOf((*p_gonum_org_v1_gonum_mat.TransposeVec)(nil)),
-		"TriBandDense":           reflect.ValueOf((*p_gonum_org_v1_gonum_mat.TriBandDense)(nil)),
-		"TriBanded":              reflect.ValueOf((*p_gonum_org_v1_gonum_mat.TriBanded)(nil)),
-		"TriDense":               reflect.ValueOf((*p_gonum_org_v1_gonum_mat.TriDense)(nil)),
-		"TriKind":                reflect.ValueOf((*p_gonum_org_v1_gonum_mat.TriKind)(nil)),
-		"Triangular":             reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Triangular)(nil)),
-		"Tridiag":                reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Tridiag)(nil)),
-		"UnConjTransposer":       reflect.ValueOf((*p_gonum_org_v1_gonum_mat.UnConjTransposer)(nil)),
-		"UntransposeBander":      reflect.ValueOf((*p_gonum_org_v1_gonum_mat.UntransposeBander)(nil)),
-		"UntransposeTriBander":   reflect.ValueOf((*p_gonum_org_v1_gonum_mat.UntransposeTriBander)(nil)),
-		"UntransposeTrier":       reflect.ValueOf((*p_gonum_org_v1_gonum_mat.UntransposeTrier)(nil)),
-		"Untransposer":           reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Untransposer)(nil)),
-		"VecDense":               reflect.ValueOf((*p_gonum_org_v1_gonum_mat.VecDense)(nil)),
-		"VecDenseCopyOf":         reflect.ValueOf(p_gonum_org_v1_gonum_mat.VecDenseCopyOf),
-		"Vector":                 reflect.ValueOf((*p_gonum_org_v1_gonum_mat.Vector)(nil)),
+		"BandCholesky":           reflect.ValueOf((*p.BandCholesky)(nil)),
+		"BandDense":              reflect.ValueOf((*p.BandDense)(nil)),
+		"Banded":                 reflect.ValueOf((*p.Banded)(nil)),
+		"CDense":                 reflect.ValueOf((*p.CDense)(nil)),
+		"CEqual":                 reflect.ValueOf(p.CEqual),
+		"CEqualApprox":           reflect.ValueOf(p.CEqualApprox),
+		"CMatrix":                reflect.ValueOf((*p.CMatrix)(nil)),
+		"CTranspose":             reflect.ValueOf((*p.CTranspose)(nil)),
+		"CUntransposer":          reflect.ValueOf((*p.CUntransposer)(nil)),
+		"Cholesky":               reflect.ValueOf((*p.Cholesky)(nil)),
+		"ClonerFrom":             reflect.ValueOf((*p.ClonerFrom)(nil)),
+		"Col":                    reflect.ValueOf(p.Col),
+		"ColNonZeroDoer":         reflect.ValueOf((*p.ColNonZeroDoer)(nil)),
+		"ColViewer":              reflect.ValueOf((*p.ColViewer)(nil)),
+		"Cond":                   reflect.ValueOf(p.Cond),
+		"Condition":              reflect.ValueOf((*p.Condition)(nil)),
+		"ConjTranspose":          reflect.ValueOf((*p.ConjTranspose)(nil)),
+		"Copier":                 reflect.ValueOf((*p.Copier)(nil)),
+		"Dense":                  reflect.ValueOf((*p.Dense)(nil)),
+		"DenseCopyOf":            reflect.ValueOf(p.DenseCopyOf),
+		"Det":                    reflect.ValueOf(p.Det),
+		"DiagDense":              reflect.ValueOf((*p.DiagDense)(nil)),
+		"Diagonal":               reflect.ValueOf((*p.Diagonal)(nil)),
+		"Dot":                    reflect.ValueOf(p.Dot),
+		"DotByte":                reflect.ValueOf(p.DotByte),
+		"Eigen":                  reflect.ValueOf((*p.Eigen)(nil)),
+		"EigenKind":              reflect.ValueOf((*p.EigenKind)(nil)),
+		"EigenSym":               reflect.ValueOf((*p.EigenSym)(nil)),
+		"Equal":                  reflect.ValueOf(p.Equal),
+		"EqualApprox":            reflect.ValueOf(p.EqualApprox),
+		"ErrBandSet":             reflect.ValueOf(&p.ErrBandSet).Elem(),
+		"ErrBandwidth":           reflect.ValueOf(&p.ErrBandwidth).Elem(),
+		"ErrColAccess":           reflect.ValueOf(&p.ErrColAccess).Elem(),
+		"ErrColLength":           reflect.ValueOf(&p.ErrColLength).Elem(),
+		"ErrDiagSet":             reflect.ValueOf(&p.ErrDiagSet).Elem(),
+		"ErrFailedEigen":         reflect.ValueOf(&p.ErrFailedEigen).Elem(),
+		"ErrIllegalStride":       reflect.ValueOf(&p.ErrIllegalStride).Elem(),
+		"ErrIndexOutOfRange":     reflect.ValueOf(&p.ErrIndexOutOfRange).Elem(),
+		"ErrNegativeDimension":   reflect.ValueOf(&p.ErrNegativeDimension).Elem(),
+		"ErrNormOrder":           reflect.ValueOf(&p.ErrNormOrder).Elem(),
+		"ErrNotPSD":              reflect.ValueOf(&p.ErrNotPSD).Elem(),
+		"ErrPivot":               reflect.ValueOf(&p.ErrPivot).Elem(),
+		"ErrReuseNonEmpty":       reflect.ValueOf(&p.ErrReuseNonEmpty).Elem(),
+		"ErrRowAccess":           reflect.ValueOf(&p.ErrRowAccess).Elem(),
+		"ErrRowLength":           reflect.ValueOf(&p.ErrRowLength).Elem(),
+		"ErrShape":               reflect.ValueOf(&p.ErrShape).Elem(),
+		"ErrSingular":            reflect.ValueOf(&p.ErrSingular).Elem(),
+		"ErrSliceLengthMismatch": reflect.ValueOf(&p.ErrSliceLengthMismatch).Elem(),
+		"ErrSquare":              reflect.ValueOf(&p.ErrSquare).Elem(),
+		"ErrTriangle":            reflect.ValueOf(&p.ErrTriangle).Elem(),
+		"ErrTriangleSet":         reflect.ValueOf(&p.ErrTriangleSet).Elem(),
+		"ErrVectorAccess":        reflect.ValueOf(&p.ErrVectorAccess).Elem(),
+		"ErrZeroLength":          reflect.ValueOf(&p.ErrZeroLength).Elem(),
+		"Error":                  reflect.ValueOf((*p.Error)(nil)),
+		"ErrorStack":             reflect.ValueOf((*p.ErrorStack)(nil)),
+		"Excerpt":                reflect.ValueOf(p.Excerpt),
+		"FormatMATLAB":           reflect.ValueOf(p.FormatMATLAB),
+		"FormatOption":           reflect.ValueOf((*p.FormatOption)(nil)),
+		"FormatPython":           reflect.ValueOf(p.FormatPython),
+		"Formatted":              reflect.ValueOf(p.Formatted),
+		"GSVD":                   reflect.ValueOf((*p.GSVD)(nil)),
+		"GSVDKind":               reflect.ValueOf((*p.GSVDKind)(nil)),
+		"Grower":                 reflect.ValueOf((*p.Grower)(nil)),
+		"HOGSVD":                 reflect.ValueOf((*p.HOGSVD)(nil)),
+		"Inner":                  reflect.ValueOf(p.Inner),
+		"LQ":                     reflect.ValueOf((*p.LQ)(nil)),
+		"LU":                     reflect.ValueOf((*p.LU)(nil)),
+		"LogDet":                 reflect.ValueOf(p.LogDet),
+		"Matrix":                 reflect.ValueOf((*p.Matrix)(nil)),
+		"Max":                    reflect.ValueOf(p.Max),
+		"Maybe":                  reflect.ValueOf(p.Maybe),
+		"MaybeComplex":           reflect.ValueOf(p.MaybeComplex),
+		"MaybeFloat":             reflect.ValueOf(p.MaybeFloat),
+		"Min":                    reflect.ValueOf(p.Min),
+		"Mutable":                reflect.ValueOf((*p.Mutable)(nil)),
+		"MutableBanded":          reflect.ValueOf((*p.MutableBanded)(nil)),
+		"MutableDiagonal":        reflect.ValueOf((*p.MutableDiagonal)(nil)),
+		"MutableSymBanded":       reflect.ValueOf((*p.MutableSymBanded)(nil)),
+		"MutableSymmetric":       reflect.ValueOf((*p.MutableSymmetric)(nil)),
+		"MutableTriBanded":       reflect.ValueOf((*p.MutableTriBanded)(nil)),
+		"MutableTriangular":      reflect.ValueOf((*p.MutableTriangular)(nil)),
+		"MutableVector":          reflect.ValueOf((*p.MutableVector)(nil)),
+		"NewBandDense":           reflect.ValueOf(p.NewBandDense),
+		"NewCDense":              reflect.ValueOf(p.NewCDense),
+		"NewDense":               reflect.ValueOf(p.NewDense),
+		"NewDiagDense":           reflect.ValueOf(p.NewDiagDense),
+		"NewDiagonalRect":        reflect.ValueOf(p.NewDiagonalRect),
+		"NewSymBandDense":        reflect.ValueOf(p.NewSymBandDense),
+		"NewSymDense":            reflect.ValueOf(p.NewSymDense),
+		"NewTriBandDense":        reflect.ValueOf(p.NewTriBandDense),
+		"NewTriDense":            reflect.ValueOf(p.NewTriDense),
+		"NewTridiag":             reflect.ValueOf(p.NewTridiag),
+		"NewVecDense":            reflect.ValueOf(p.NewVecDense),
+		"NonZeroDoer":            reflect.ValueOf((*p.NonZeroDoer)(nil)),
+		"Norm":                   reflect.ValueOf(p.Norm),
+		"Normer":                 reflect.ValueOf((*p.Normer)(nil)),
+		"PivotedCholesky":        reflect.ValueOf((*p.PivotedCholesky)(nil)),
+		"Prefix":                 reflect.ValueOf(p.Prefix),
+		"QR":                     reflect.ValueOf((*p.QR)(nil)),
+		"RawBander":              reflect.ValueOf((*p.RawBander)(nil)),
+		"RawCMatrixer":           reflect.ValueOf((*p.RawCMatrixer)(nil)),
+		"RawColViewer":           reflect.ValueOf((*p.RawColViewer)(nil)),
+		"RawMatrixSetter":        reflect.ValueOf((*p.RawMatrixSetter)(nil)),
+		"RawMatrixer":            reflect.ValueOf((*p.RawMatrixer)(nil)),
+		"RawRowViewer":           reflect.ValueOf((*p.RawRowViewer)(nil)),
+		"RawSymBander":           reflect.ValueOf((*p.RawSymBander)(nil)),
+		"RawSymmetricer":         reflect.ValueOf((*p.RawSymmetricer)(nil)),
+		"RawTriBander":           reflect.ValueOf((*p.RawTriBander)(nil)),
+		"RawTriangular":          reflect.ValueOf((*p.RawTriangular)(nil)),
+		"RawTridiagonaler":       reflect.ValueOf((*p.RawTridiagonaler)(nil)),
+		"RawVectorer":            reflect.ValueOf((*p.RawVectorer)(nil)),
+		"Reseter":                reflect.ValueOf((*p.Reseter)(nil)),
+		"Row":                    reflect.ValueOf(p.Row),
+		"RowNonZeroDoer":         reflect.ValueOf((*p.RowNonZeroDoer)(nil)),
+		"RowViewer":              reflect.ValueOf((*p.RowViewer)(nil)),
+		"SVD":                    reflect.ValueOf((*p.SVD)(nil)),
+		"SVDKind":                reflect.ValueOf((*p.SVDKind)(nil)),
+		"SolveToer":              reflect.ValueOf((*p.SolveToer)(nil)),
+		"Squeeze":                reflect.ValueOf(p.Squeeze),
+		"Sum":                    reflect.ValueOf(p.Sum),
+		"SymBandDense":           reflect.ValueOf((*p.SymBandDense)(nil)),
+		"SymBanded":              reflect.ValueOf((*p.SymBanded)(nil)),
+		"SymDense":               reflect.ValueOf((*p.SymDense)(nil)),
+		"Symmetric":              reflect.ValueOf((*p.Symmetric)(nil)),
+		"Trace":                  reflect.ValueOf(p.Trace),
+		"Tracer":                 reflect.ValueOf((*p.Tracer)(nil)),
+		"Transpose":              reflect.ValueOf((*p.Transpose)(nil)),
+		"TransposeBand":          reflect.ValueOf((*p.TransposeBand)(nil)),
+		"TransposeTri":           reflect.ValueOf((*p.TransposeTri)(nil)),
+		"TransposeTriBand":       reflect.ValueOf((*p.TransposeTriBand)(nil)),
+		"TransposeVec":           reflect.ValueOf((*p.TransposeVec)(nil)),
+		"TriBandDense":           reflect.ValueOf((*p.TriBandDense)(nil)),
+		"TriBanded":              reflect.ValueOf((*p.TriBanded)(nil)),
+		"TriDense":               reflect.ValueOf((*p.TriDense)(nil)),
+		"TriKind":                reflect.ValueOf((*p.TriKind)(nil)),
+		"Triangular":             reflect.ValueOf((*p.Triangular)(nil)),
+		"Tridiag":                reflect.ValueOf((*p.Tridiag)(nil)),
+		"UnConjTransposer":       reflect.ValueOf((*p.UnConjTransposer)(nil)),
+		"UntransposeBander":      reflect.ValueOf((*p.UntransposeBander)(nil)),
+		"UntransposeTriBander":   reflect.ValueOf((*p.UntransposeTriBander)(nil)),
+		"UntransposeTrier":       reflect.ValueOf((*p.UntransposeTrier)(nil)),
+		"Untransposer":           reflect.ValueOf((*p.Untransposer)(nil)),
+		"VecDense":               reflect.ValueOf((*p.VecDense)(nil)),
+		"VecDenseCopyOf":         reflect.ValueOf(p.VecDenseCopyOf),
+		"Vector":                 reflect.ValueOf((*p.Vector)(nil)),
 	}
-}
-
-var gonum_org_v1_gonum_matWrap = map[string]Wrapper{
-	"Banded":               {[]string{"At", "Bandwidth", "Dims", "T", "TBand"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_Banded{dynamic.Wrapped{V: v}} }},
-	"CMatrix":              {[]string{"At", "Dims", "H", "T"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_CMatrix{dynamic.Wrapped{V: v}} }},
-	"CUntransposer":        {[]string{"Untranspose"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_CUntransposer{dynamic.Wrapped{V: v}} }},
-	"ClonerFrom":           {[]string{"CloneFrom"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_ClonerFrom{dynamic.Wrapped{V: v}} }},
-	"ColNonZeroDoer":       {[]string{"DoColNonZero"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_ColNonZeroDoer{dynamic.Wrapped{V: v}} }},
-	"ColViewer":            {[]string{"ColView"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_ColViewer{dynamic.Wrapped{V: v}} }},
-	"Copier":               {[]string{"Copy"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_Copier{dynamic.Wrapped{V: v}} }},
-	"Diagonal":             {[]string{"At", "Bandwidth", "Diag", "Dims", "SymBand", "SymmetricDim", "T", "TBand", "TTri", "TTriBand", "TriBand", "Triangle"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_Diagonal{dynamic.Wrapped{V: v}} }},
-	"Grower":               {[]string{"Caps", "Grow"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_Grower{dynamic.Wrapped{V: v}} }},
-	"Matrix":               {[]string{"At", "Dims", "T"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_Matrix{dynamic.Wrapped{V: v}} }},
-	"Mutable":              {[]string{"At", "Dims", "Set", "T"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_Mutable{dynamic.Wrapped{V: v}} }},
-	"MutableBanded":        {[]string{"At", "Bandwidth", "Dims", "SetBand", "T", "TBand"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_MutableBanded{dynamic.Wrapped{V: v}} }},
-	"MutableDiagonal":      {[]string{"At", "Bandwidth", "Diag", "Dims", "SetDiag", "SymBand", "SymmetricDim", "T", "TBand", "TTri", "TTriBand", "TriBand", "Triangle"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_MutableDiagonal{dynamic.Wrapped{V: v}} }},
-	"MutableSymBanded":     {[]string{"At", "Bandwidth", "Dims", "SetSymBand", "SymBand", "SymmetricDim", "T", "TBand"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_MutableSymBanded{dynamic.Wrapped{V: v}} }},
-	"MutableSymmetric":     {[]string{"At", "Dims", "SetSym", "SymmetricDim", "T"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_MutableSymmetric{dynamic.Wrapped{V: v}} }},
-	"MutableTriBanded":     {[]string{"At", "Bandwidth", "Dims", "SetTriBand", "T", "TBand", "TTri", "TTriBand", "TriBand", "Triangle"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_MutableTriBanded{dynamic.Wrapped{V: v}} }},
-	"MutableTriangular":    {[]string{"At", "Dims", "SetTri", "T", "TTri", "Triangle"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_MutableTriangular{dynamic.Wrapped{V: v}} }},
-	"MutableVector":        {[]string{"At", "AtVec", "Dims", "Len", "SetVec", "T"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_MutableVector{dynamic.Wrapped{V: v}} }},
-	"NonZeroDoer":          {[]string{"DoNonZero"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_NonZeroDoer{dynamic.Wrapped{V: v}} }},
-	"Normer":               {[]string{"Norm"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_Normer{dynamic.Wrapped{V: v}} }},
-	"RawBander":            {[]string{"RawBand"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_RawBander{dynamic.Wrapped{V: v}} }},
-	"RawCMatrixer":         {[]string{"RawCMatrix"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_RawCMatrixer{dynamic.Wrapped{V: v}} }},
-	"RawColViewer":         {[]string{"RawColView"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_RawColViewer{dynamic.Wrapped{V: v}} }},
-	"RawMatrixSetter":      {[]string{"SetRawMatrix"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_RawMatrixSetter{dynamic.Wrapped{V: v}} }},
-	"RawMatrixer":          {[]string{"RawMatrix"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_RawMatrixer{dynamic.Wrapped{V: v}} }},
-	"RawRowViewer":         {[]string{"RawRowView"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_RawRowViewer{dynamic.Wrapped{V: v}} }},
-	"RawSymBander":         {[]string{"RawSymBand"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_RawSymBander{dynamic.Wrapped{V: v}} }},
-	"RawSymmetricer":       {[]string{"RawSymmetric"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_RawSymmetricer{dynamic.Wrapped{V: v}} }},
-	"RawTriBander":         {[]string{"RawTriBand"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_RawTriBander{dynamic.Wrapped{V: v}} }},
-	"RawTriangular":        {[]string{"RawTriangular"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_RawTriangular{dynamic.Wrapped{V: v}} }},
-	"RawTridiagonaler":     {[]string{"RawTridiagonal"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_RawTridiagonaler{dynamic.Wrapped{V: v}} }},
-	"RawVectorer":          {[]string{"RawVector"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_RawVectorer{dynamic.Wrapped{V: v}} }},
-	"Reseter":              {[]string{"Reset"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_Reseter{dynamic.Wrapped{V: v}} }},
-	"RowNonZeroDoer":       {[]string{"DoRowNonZero"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_RowNonZeroDoer{dynamic.Wrapped{V: v}} }},
-	"RowViewer":            {[]string{"RowView"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_RowViewer{dynamic.Wrapped{V: v}} }},
-	"SolveToer":            {[]string{"SolveTo"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_SolveToer{dynamic.Wrapped{V: v}} }},
-	"SymBanded":            {[]string{"At", "Bandwidth", "Dims", "SymBand", "SymmetricDim", "T", "TBand"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_SymBanded{dynamic.Wrapped{V: v}} }},
-	"Symmetric":            {[]string{"At", "Dims", "SymmetricDim", "T"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_Symmetric{dynamic.Wrapped{V: v}} }},
-	"Tracer":               {[]string{"Trace"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_Tracer{dynamic.Wrapped{V: v}} }},
-	"TriBanded":            {[]string{"At", "Bandwidth", "Dims", "T", "TBand", "TTri", "TTriBand", "TriBand", "Triangle"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_TriBanded{dynamic.Wrapped{V: v}} }},
-	"Triangular":           {[]string{"At", "Dims", "T", "TTri", "Triangle"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_Triangular{dynamic.Wrapped{V: v}} }},
-	"UnConjTransposer":     {[]string{"UnConjTranspose"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_UnConjTransposer{dynamic.Wrapped{V: v}} }},
-	"UntransposeBander":    {[]string{"UntransposeBand"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_UntransposeBander{dynamic.Wrapped{V: v}} }},
-	"UntransposeTriBander": {[]string{"UntransposeTriBand"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_UntransposeTriBander{dynamic.Wrapped{V: v}} }},
-	"UntransposeTrier":     {[]string{"UntransposeTri"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_UntransposeTrier{dynamic.Wrapped{V: v}} }},
-	"Untransposer":         {[]string{"Untranspose"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_Untransposer{dynamic.Wrapped{V: v}} }},
-	"Vector":               {[]string{"At", "AtVec", "Dims", "Len", "T"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_mat_Vector{dynamic.Wrapped{V: v}} }},
-}
-
-type w_gonum_org_v1_gonum_mat_Banded struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_Banded) At(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_Banded) Bandwidth() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Bandwidth")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Banded) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Banded) T() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "T")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Banded) TBand() p_gonum_org_v1_gonum_mat.Banded {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Banded](w.V, "TBand")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_CMatrix struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_CMatrix) At(a0 int, a1 int) complex128 {
-	return dynamic.Method[func(any, int, int) complex128](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_CMatrix) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_CMatrix) H() p_gonum_org_v1_gonum_mat.CMatrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.CMatrix](w.V, "H")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_CMatrix) T() p_gonum_org_v1_gonum_mat.CMatrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.CMatrix](w.V, "T")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_CUntransposer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_CUntransposer) Untranspose() p_gonum_org_v1_gonum_mat.CMatrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.CMatrix](w.V, "Untranspose")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_ClonerFrom struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_ClonerFrom) CloneFrom(a0 p_gonum_org_v1_gonum_mat.Matrix) {
-	dynamic.Method[func(any, p_gonum_org_v1_gonum_mat.Matrix)](w.V, "CloneFrom")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_mat_ColNonZeroDoer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_ColNonZeroDoer) DoColNonZero(a0 int, a1 func(i int, j int, v float64)) {
-	dynamic.Method[func(any, int, func(i int, j int, v float64))](w.V, "DoColNonZero")(w.V.Value(), a0, a1)
-}
-
-type w_gonum_org_v1_gonum_mat_ColViewer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_ColViewer) ColView(a0 int) p_gonum_org_v1_gonum_mat.Vector {
-	return dynamic.Method[func(any, int) p_gonum_org_v1_gonum_mat.Vector](w.V, "ColView")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_mat_Copier struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_Copier) Copy(a0 p_gonum_org_v1_gonum_mat.Matrix) (int, int) {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_mat.Matrix) (int, int)](w.V, "Copy")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_mat_Diagonal struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_Diagonal) At(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_Diagonal) Bandwidth() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Bandwidth")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Diagonal) Diag() int {
-	return dynamic.Method[func(any) int](w.V, "Diag")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Diagonal) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Diagonal) SymBand() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "SymBand")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Diagonal) SymmetricDim() int {
-	return dynamic.Method[func(any) int](w.V, "SymmetricDim")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Diagonal) T() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "T")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Diagonal) TBand() p_gonum_org_v1_gonum_mat.Banded {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Banded](w.V, "TBand")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Diagonal) TTri() p_gonum_org_v1_gonum_mat.Triangular {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Triangular](w.V, "TTri")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Diagonal) TTriBand() p_gonum_org_v1_gonum_mat.TriBanded {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.TriBanded](w.V, "TTriBand")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Diagonal) TriBand() (int, int, p_gonum_org_v1_gonum_mat.TriKind) {
-	return dynamic.Method[func(any) (int, int, p_gonum_org_v1_gonum_mat.TriKind)](w.V, "TriBand")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Diagonal) Triangle() (int, p_gonum_org_v1_gonum_mat.TriKind) {
-	return dynamic.Method[func(any) (int, p_gonum_org_v1_gonum_mat.TriKind)](w.V, "Triangle")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_Grower struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_Grower) Caps() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Caps")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Grower) Grow(a0 int, a1 int) p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any, int, int) p_gonum_org_v1_gonum_mat.Matrix](w.V, "Grow")(w.V.Value(), a0, a1)
-}
-
-type w_gonum_org_v1_gonum_mat_Matrix struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_Matrix) At(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_Matrix) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Matrix) T() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "T")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_Mutable struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_Mutable) At(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_Mutable) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Mutable) Set(a0 int, a1 int, a2 float64) {
-	dynamic.Method[func(any, int, int, float64)](w.V, "Set")(w.V.Value(), a0, a1, a2)
-}
-func (w w_gonum_org_v1_gonum_mat_Mutable) T() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "T")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_MutableBanded struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_MutableBanded) At(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_MutableBanded) Bandwidth() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Bandwidth")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableBanded) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableBanded) SetBand(a0 int, a1 int, a2 float64) {
-	dynamic.Method[func(any, int, int, float64)](w.V, "SetBand")(w.V.Value(), a0, a1, a2)
-}
-func (w w_gonum_org_v1_gonum_mat_MutableBanded) T() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "T")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableBanded) TBand() p_gonum_org_v1_gonum_mat.Banded {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Banded](w.V, "TBand")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_MutableDiagonal struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_MutableDiagonal) At(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_MutableDiagonal) Bandwidth() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Bandwidth")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableDiagonal) Diag() int {
-	return dynamic.Method[func(any) int](w.V, "Diag")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableDiagonal) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableDiagonal) SetDiag(a0 int, a1 float64) {
-	dynamic.Method[func(any, int, float64)](w.V, "SetDiag")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_MutableDiagonal) SymBand() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "SymBand")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableDiagonal) SymmetricDim() int {
-	return dynamic.Method[func(any) int](w.V, "SymmetricDim")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableDiagonal) T() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "T")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableDiagonal) TBand() p_gonum_org_v1_gonum_mat.Banded {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Banded](w.V, "TBand")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableDiagonal) TTri() p_gonum_org_v1_gonum_mat.Triangular {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Triangular](w.V, "TTri")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableDiagonal) TTriBand() p_gonum_org_v1_gonum_mat.TriBanded {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.TriBanded](w.V, "TTriBand")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableDiagonal) TriBand() (int, int, p_gonum_org_v1_gonum_mat.TriKind) {
-	return dynamic.Method[func(any) (int, int, p_gonum_org_v1_gonum_mat.TriKind)](w.V, "TriBand")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableDiagonal) Triangle() (int, p_gonum_org_v1_gonum_mat.TriKind) {
-	return dynamic.Method[func(any) (int, p_gonum_org_v1_gonum_mat.TriKind)](w.V, "Triangle")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_MutableSymBanded struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_MutableSymBanded) At(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_MutableSymBanded) Bandwidth() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Bandwidth")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableSymBanded) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableSymBanded) SetSymBand(a0 int, a1 int, a2 float64) {
-	dynamic.Method[func(any, int, int, float64)](w.V, "SetSymBand")(w.V.Value(), a0, a1, a2)
-}
-func (w w_gonum_org_v1_gonum_mat_MutableSymBanded) SymBand() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "SymBand")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableSymBanded) SymmetricDim() int {
-	return dynamic.Method[func(any) int](w.V, "SymmetricDim")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableSymBanded) T() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "T")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableSymBanded) TBand() p_gonum_org_v1_gonum_mat.Banded {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Banded](w.V, "TBand")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_MutableSymmetric struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_MutableSymmetric) At(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_MutableSymmetric) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableSymmetric) SetSym(a0 int, a1 int, a2 float64) {
-	dynamic.Method[func(any, int, int, float64)](w.V, "SetSym")(w.V.Value(), a0, a1, a2)
-}
-func (w w_gonum_org_v1_gonum_mat_MutableSymmetric) SymmetricDim() int {
-	return dynamic.Method[func(any) int](w.V, "SymmetricDim")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableSymmetric) T() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "T")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_MutableTriBanded struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_MutableTriBanded) At(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_MutableTriBanded) Bandwidth() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Bandwidth")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableTriBanded) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableTriBanded) SetTriBand(a0 int, a1 int, a2 float64) {
-	dynamic.Method[func(any, int, int, float64)](w.V, "SetTriBand")(w.V.Value(), a0, a1, a2)
-}
-func (w w_gonum_org_v1_gonum_mat_MutableTriBanded) T() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "T")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableTriBanded) TBand() p_gonum_org_v1_gonum_mat.Banded {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Banded](w.V, "TBand")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableTriBanded) TTri() p_gonum_org_v1_gonum_mat.Triangular {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Triangular](w.V, "TTri")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableTriBanded) TTriBand() p_gonum_org_v1_gonum_mat.TriBanded {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.TriBanded](w.V, "TTriBand")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableTriBanded) TriBand() (int, int, p_gonum_org_v1_gonum_mat.TriKind) {
-	return dynamic.Method[func(any) (int, int, p_gonum_org_v1_gonum_mat.TriKind)](w.V, "TriBand")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableTriBanded) Triangle() (int, p_gonum_org_v1_gonum_mat.TriKind) {
-	return dynamic.Method[func(any) (int, p_gonum_org_v1_gonum_mat.TriKind)](w.V, "Triangle")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_MutableTriangular struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_MutableTriangular) At(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_MutableTriangular) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableTriangular) SetTri(a0 int, a1 int, a2 float64) {
-	dynamic.Method[func(any, int, int, float64)](w.V, "SetTri")(w.V.Value(), a0, a1, a2)
-}
-func (w w_gonum_org_v1_gonum_mat_MutableTriangular) T() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "T")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableTriangular) TTri() p_gonum_org_v1_gonum_mat.Triangular {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Triangular](w.V, "TTri")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableTriangular) Triangle() (int, p_gonum_org_v1_gonum_mat.TriKind) {
-	return dynamic.Method[func(any) (int, p_gonum_org_v1_gonum_mat.TriKind)](w.V, "Triangle")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_MutableVector struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_MutableVector) At(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_MutableVector) AtVec(a0 int) float64 {
-	return dynamic.Method[func(any, int) float64](w.V, "AtVec")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_gonum_mat_MutableVector) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableVector) Len() int {
-	return dynamic.Method[func(any) int](w.V, "Len")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_MutableVector) SetVec(a0 int, a1 float64) {
-	dynamic.Method[func(any, int, float64)](w.V, "SetVec")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_MutableVector) T() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "T")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_NonZeroDoer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_NonZeroDoer) DoNonZero(a0 func(i int, j int, v float64)) {
-	dynamic.Method[func(any, func(i int, j int, v float64))](w.V, "DoNonZero")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_mat_Normer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_Normer) Norm(a0 float64) float64 {
-	return dynamic.Method[func(any, float64) float64](w.V, "Norm")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_mat_RawBander struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_RawBander) RawBand() p_gonum_org_v1_gonum_blas_blas64.Band {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_blas_blas64.Band](w.V, "RawBand")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_RawCMatrixer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_RawCMatrixer) RawCMatrix() p_gonum_org_v1_gonum_blas_cblas128.General {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_blas_cblas128.General](w.V, "RawCMatrix")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_RawColViewer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_RawColViewer) RawColView(a0 int) []float64 {
-	return dynamic.Method[func(any, int) []float64](w.V, "RawColView")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_mat_RawMatrixSetter struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_RawMatrixSetter) SetRawMatrix(a0 p_gonum_org_v1_gonum_blas_blas64.General) {
-	dynamic.Method[func(any, p_gonum_org_v1_gonum_blas_blas64.General)](w.V, "SetRawMatrix")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_mat_RawMatrixer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_RawMatrixer) RawMatrix() p_gonum_org_v1_gonum_blas_blas64.General {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_blas_blas64.General](w.V, "RawMatrix")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_RawRowViewer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_RawRowViewer) RawRowView(a0 int) []float64 {
-	return dynamic.Method[func(any, int) []float64](w.V, "RawRowView")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_mat_RawSymBander struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_RawSymBander) RawSymBand() p_gonum_org_v1_gonum_blas_blas64.SymmetricBand {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_blas_blas64.SymmetricBand](w.V, "RawSymBand")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_RawSymmetricer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_RawSymmetricer) RawSymmetric() p_gonum_org_v1_gonum_blas_blas64.Symmetric {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_blas_blas64.Symmetric](w.V, "RawSymmetric")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_RawTriBander struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_RawTriBander) RawTriBand() p_gonum_org_v1_gonum_blas_blas64.TriangularBand {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_blas_blas64.TriangularBand](w.V, "RawTriBand")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_RawTriangular struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_RawTriangular) RawTriangular() p_gonum_org_v1_gonum_blas_blas64.Triangular {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_blas_blas64.Triangular](w.V, "RawTriangular")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_RawTridiagonaler struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_RawTridiagonaler) RawTridiagonal() p_gonum_org_v1_gonum_lapack_lapack64.Tridiagonal {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_lapack_lapack64.Tridiagonal](w.V, "RawTridiagonal")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_RawVectorer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_RawVectorer) RawVector() p_gonum_org_v1_gonum_blas_blas64.Vector {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_blas_blas64.Vector](w.V, "RawVector")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_Reseter struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_Reseter) Reset() {
-	dynamic.Method[func(any)](w.V, "Reset")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_RowNonZeroDoer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_RowNonZeroDoer) DoRowNonZero(a0 int, a1 func(i int, j int, v float64)) {
-	dynamic.Method[func(any, int, func(i int, j int, v float64))](w.V, "DoRowNonZero")(w.V.Value(), a0, a1)
-}
-
-type w_gonum_org_v1_gonum_mat_RowViewer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_RowViewer) RowView(a0 int) p_gonum_org_v1_gonum_mat.Vector {
-	return dynamic.Method[func(any, int) p_gonum_org_v1_gonum_mat.Vector](w.V, "RowView")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_mat_SolveToer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_SolveToer) SolveTo(a0 *p_gonum_org_v1_gonum_mat.Dense, a1 bool, a2 p_gonum_org_v1_gonum_mat.Matrix) error {
-	return dynamic.Method[func(any, *p_gonum_org_v1_gonum_mat.Dense, bool, p_gonum_org_v1_gonum_mat.Matrix) error](w.V, "SolveTo")(w.V.Value(), a0, a1, a2)
-}
-
-type w_gonum_org_v1_gonum_mat_SymBanded struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_SymBanded) At(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_SymBanded) Bandwidth() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Bandwidth")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_SymBanded) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_SymBanded) SymBand() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "SymBand")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_SymBanded) SymmetricDim() int {
-	return dynamic.Method[func(any) int](w.V, "SymmetricDim")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_SymBanded) T() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "T")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_SymBanded) TBand() p_gonum_org_v1_gonum_mat.Banded {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Banded](w.V, "TBand")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_Symmetric struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_Symmetric) At(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_Symmetric) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Symmetric) SymmetricDim() int {
-	return dynamic.Method[func(any) int](w.V, "SymmetricDim")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Symmetric) T() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "T")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_Tracer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_Tracer) Trace() float64 {
-	return dynamic.Method[func(any) float64](w.V, "Trace")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_TriBanded struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_TriBanded) At(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_TriBanded) Bandwidth() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Bandwidth")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_TriBanded) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_TriBanded) T() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "T")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_TriBanded) TBand() p_gonum_org_v1_gonum_mat.Banded {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Banded](w.V, "TBand")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_TriBanded) TTri() p_gonum_org_v1_gonum_mat.Triangular {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Triangular](w.V, "TTri")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_TriBanded) TTriBand() p_gonum_org_v1_gonum_mat.TriBanded {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.TriBanded](w.V, "TTriBand")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_TriBanded) TriBand() (int, int, p_gonum_org_v1_gonum_mat.TriKind) {
-	return dynamic.Method[func(any) (int, int, p_gonum_org_v1_gonum_mat.TriKind)](w.V, "TriBand")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_TriBanded) Triangle() (int, p_gonum_org_v1_gonum_mat.TriKind) {
-	return dynamic.Method[func(any) (int, p_gonum_org_v1_gonum_mat.TriKind)](w.V, "Triangle")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_Triangular struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_Triangular) At(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_Triangular) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Triangular) T() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "T")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Triangular) TTri() p_gonum_org_v1_gonum_mat.Triangular {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Triangular](w.V, "TTri")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Triangular) Triangle() (int, p_gonum_org_v1_gonum_mat.TriKind) {
-	return dynamic.Method[func(any) (int, p_gonum_org_v1_gonum_mat.TriKind)](w.V, "Triangle")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_UnConjTransposer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_UnConjTransposer) UnConjTranspose() p_gonum_org_v1_gonum_mat.CMatrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.CMatrix](w.V, "UnConjTranspose")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_UntransposeBander struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_UntransposeBander) UntransposeBand() p_gonum_org_v1_gonum_mat.Banded {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Banded](w.V, "UntransposeBand")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_UntransposeTriBander struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_UntransposeTriBander) UntransposeTriBand() p_gonum_org_v1_gonum_mat.TriBanded {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.TriBanded](w.V, "UntransposeTriBand")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_UntransposeTrier struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_UntransposeTrier) UntransposeTri() p_gonum_org_v1_gonum_mat.Triangular {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Triangular](w.V, "UntransposeTri")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_Untransposer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_Untransposer) Untranspose() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "Untranspose")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_mat_Vector struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_mat_Vector) At(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_mat_Vector) AtVec(a0 int) float64 {
-	return dynamic.Method[func(any, int) float64](w.V, "AtVec")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_gonum_mat_Vector) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Vector) Len() int {
-	return dynamic.Method[func(any) int](w.V, "Len")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_mat_Vector) T() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "T")(w.V.Value())
 }

@@ -3,37 +3,35 @@
 package symbols
 
 import (
-	p_gonum_org_v1_gonum_mathext "gonum.org/v1/gonum/mathext"
+	p "gonum.org/v1/gonum/mathext"
 	"reflect"
 )
 
 func gonum_org_v1_gonum_mathextTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AiryAi":             reflect.ValueOf(p_gonum_org_v1_gonum_mathext.AiryAi),
-		"AiryAiDeriv":        reflect.ValueOf(p_gonum_org_v1_gonum_mathext.AiryAiDeriv),
-		"Beta":               reflect.ValueOf(p_gonum_org_v1_gonum_mathext.Beta),
-		"CompleteB":          reflect.ValueOf(p_gonum_org_v1_gonum_mathext.CompleteB),
-		"CompleteD":          reflect.ValueOf(p_gonum_org_v1_gonum_mathext.CompleteD),
-		"CompleteE":          reflect.ValueOf(p_gonum_org_v1_gonum_mathext.CompleteE),
-		"CompleteK":          reflect.ValueOf(p_gonum_org_v1_gonum_mathext.CompleteK),
-		"Digamma":            reflect.ValueOf(p_gonum_org_v1_gonum_mathext.Digamma),
-		"EllipticE":          reflect.ValueOf(p_gonum_org_v1_gonum_mathext.EllipticE),
-		"EllipticF":          reflect.ValueOf(p_gonum_org_v1_gonum_mathext.EllipticF),
-		"EllipticRD":         reflect.ValueOf(p_gonum_org_v1_gonum_mathext.EllipticRD),
-		"EllipticRF":         reflect.ValueOf(p_gonum_org_v1_gonum_mathext.EllipticRF),
-		"GammaIncReg":        reflect.ValueOf(p_gonum_org_v1_gonum_mathext.GammaIncReg),
-		"GammaIncRegComp":    reflect.ValueOf(p_gonum_org_v1_gonum_mathext.GammaIncRegComp),
-		"GammaIncRegCompInv": reflect.ValueOf(p_gonum_org_v1_gonum_mathext.GammaIncRegCompInv),
-		"GammaIncRegInv":     reflect.ValueOf(p_gonum_org_v1_gonum_mathext.GammaIncRegInv),
-		"Hypergeo":           reflect.ValueOf(p_gonum_org_v1_gonum_mathext.Hypergeo),
-		"InvRegIncBeta":      reflect.ValueOf(p_gonum_org_v1_gonum_mathext.InvRegIncBeta),
-		"Lbeta":              reflect.ValueOf(p_gonum_org_v1_gonum_mathext.Lbeta),
-		"Li2":                reflect.ValueOf(p_gonum_org_v1_gonum_mathext.Li2),
-		"MvLgamma":           reflect.ValueOf(p_gonum_org_v1_gonum_mathext.MvLgamma),
-		"NormalQuantile":     reflect.ValueOf(p_gonum_org_v1_gonum_mathext.NormalQuantile),
-		"RegIncBeta":         reflect.ValueOf(p_gonum_org_v1_gonum_mathext.RegIncBeta),
-		"Zeta":               reflect.ValueOf(p_gonum_org_v1_gonum_mathext.Zeta),
+		"AiryAi":             reflect.ValueOf(p.AiryAi),
+		"AiryAiDeriv":        reflect.ValueOf(p.AiryAiDeriv),
+		"Beta":               reflect.ValueOf(p.Beta),
+		"CompleteB":          reflect.ValueOf(p.CompleteB),
+		"CompleteD":          reflect.ValueOf(p.CompleteD),
+		"CompleteE":          reflect.ValueOf(p.CompleteE),
+		"CompleteK":          reflect.ValueOf(p.CompleteK),
+		"Digamma":            reflect.ValueOf(p.Digamma),
+		"EllipticE":          reflect.ValueOf(p.EllipticE),
+		"EllipticF":          reflect.ValueOf(p.EllipticF),
+		"EllipticRD":         reflect.ValueOf(p.EllipticRD),
+		"EllipticRF":         reflect.ValueOf(p.EllipticRF),
+		"GammaIncReg":        reflect.ValueOf(p.GammaIncReg),
+		"GammaIncRegComp":    reflect.ValueOf(p.GammaIncRegComp),
+		"GammaIncRegCompInv": reflect.ValueOf(p.GammaIncRegCompInv),
+		"GammaIncRegInv":     reflect.ValueOf(p.GammaIncRegInv),
+		"Hypergeo":           reflect.ValueOf(p.Hypergeo),
+		"InvRegIncBeta":      reflect.ValueOf(p.InvRegIncBeta),
+		"Lbeta":              reflect.ValueOf(p.Lbeta),
+		"Li2":                reflect.ValueOf(p.Li2),
+		"MvLgamma":           reflect.ValueOf(p.MvLgamma),
+		"NormalQuantile":     reflect.ValueOf(p.NormalQuantile),
+		"RegIncBeta":         reflect.ValueOf(p.RegIncBeta),
+		"Zeta":               reflect.ValueOf(p.Zeta),
 	}
 }
-
-var gonum_org_v1_gonum_mathextWrap = map[string]Wrapper{}

@@ -3,151 +3,67 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_gonum_org_v1_gonum_optimize "gonum.org/v1/gonum/optimize"
+	p "gonum.org/v1/gonum/optimize"
 	"reflect"
 )
 
 func gonum_org_v1_gonum_optimizeTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ArmijoConditionMet":       reflect.ValueOf(p_gonum_org_v1_gonum_optimize.ArmijoConditionMet),
-		"Available":                reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Available)(nil)),
-		"BFGS":                     reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.BFGS)(nil)),
-		"Backtracking":             reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Backtracking)(nil)),
-		"Bisection":                reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Bisection)(nil)),
-		"CG":                       reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.CG)(nil)),
-		"CGVariant":                reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.CGVariant)(nil)),
-		"CmaEsChol":                reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.CmaEsChol)(nil)),
-		"ConstantStepSize":         reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.ConstantStepSize)(nil)),
-		"Converger":                reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Converger)(nil)),
-		"DaiYuan":                  reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.DaiYuan)(nil)),
-		"ErrFunc":                  reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.ErrFunc)(nil)),
-		"ErrGrad":                  reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.ErrGrad)(nil)),
-		"ErrLinesearcherBound":     reflect.ValueOf(&p_gonum_org_v1_gonum_optimize.ErrLinesearcherBound).Elem(),
-		"ErrLinesearcherFailure":   reflect.ValueOf(&p_gonum_org_v1_gonum_optimize.ErrLinesearcherFailure).Elem(),
-		"ErrMissingGrad":           reflect.ValueOf(&p_gonum_org_v1_gonum_optimize.ErrMissingGrad).Elem(),
-		"ErrMissingHess":           reflect.ValueOf(&p_gonum_org_v1_gonum_optimize.ErrMissingHess).Elem(),
-		"ErrNoProgress":            reflect.ValueOf(&p_gonum_org_v1_gonum_optimize.ErrNoProgress).Elem(),
-		"ErrNonDescentDirection":   reflect.ValueOf(&p_gonum_org_v1_gonum_optimize.ErrNonDescentDirection).Elem(),
-		"ErrZeroDimensional":       reflect.ValueOf(&p_gonum_org_v1_gonum_optimize.ErrZeroDimensional).Elem(),
-		"FirstOrderStepSize":       reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.FirstOrderStepSize)(nil)),
-		"FletcherReeves":           reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.FletcherReeves)(nil)),
-		"FunctionConverge":         reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.FunctionConverge)(nil)),
-		"GradientDescent":          reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.GradientDescent)(nil)),
-		"GuessAndCheck":            reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.GuessAndCheck)(nil)),
-		"HagerZhang":               reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.HagerZhang)(nil)),
-		"HestenesStiefel":          reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.HestenesStiefel)(nil)),
-		"LBFGS":                    reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.LBFGS)(nil)),
-		"LinesearchMethod":         reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.LinesearchMethod)(nil)),
-		"Linesearcher":             reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Linesearcher)(nil)),
-		"ListSearch":               reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.ListSearch)(nil)),
-		"Location":                 reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Location)(nil)),
-		"Method":                   reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Method)(nil)),
-		"Minimize":                 reflect.ValueOf(p_gonum_org_v1_gonum_optimize.Minimize),
-		"MoreThuente":              reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.MoreThuente)(nil)),
-		"NelderMead":               reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.NelderMead)(nil)),
-		"NeverTerminate":           reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.NeverTerminate)(nil)),
-		"NewPrinter":               reflect.ValueOf(p_gonum_org_v1_gonum_optimize.NewPrinter),
-		"NewStatus":                reflect.ValueOf(p_gonum_org_v1_gonum_optimize.NewStatus),
-		"Newton":                   reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Newton)(nil)),
-		"NextDirectioner":          reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.NextDirectioner)(nil)),
-		"Operation":                reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Operation)(nil)),
-		"PolakRibierePolyak":       reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.PolakRibierePolyak)(nil)),
-		"Printer":                  reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Printer)(nil)),
-		"Problem":                  reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Problem)(nil)),
-		"QuadraticStepSize":        reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.QuadraticStepSize)(nil)),
-		"Recorder":                 reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Recorder)(nil)),
-		"Result":                   reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Result)(nil)),
-		"Settings":                 reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Settings)(nil)),
-		"Stats":                    reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Stats)(nil)),
-		"Status":                   reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Status)(nil)),
-		"Statuser":                 reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Statuser)(nil)),
-		"StepSizer":                reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.StepSizer)(nil)),
-		"StrongWolfeConditionsMet": reflect.ValueOf(p_gonum_org_v1_gonum_optimize.StrongWolfeConditionsMet),
-		"Task":                     reflect.ValueOf((*p_gonum_org_v1_gonum_optimize.Task)(nil)),
-		"WeakWolfeConditionsMet":   reflect.ValueOf(p_gonum_org_v1_gonum_optimize.WeakWolfeConditionsMet),
+		"ArmijoConditionMet":       reflect.ValueOf(p.ArmijoConditionMet),
+		"Available":                reflect.ValueOf((*p.Available)(nil)),
+		"BFGS":                     reflect.ValueOf((*p.BFGS)(nil)),
+		"Backtracking":             reflect.ValueOf((*p.Backtracking)(nil)),
+		"Bisection":                reflect.ValueOf((*p.Bisection)(nil)),
+		"CG":                       reflect.ValueOf((*p.CG)(nil)),
+		"CGVariant":                reflect.ValueOf((*p.CGVariant)(nil)),
+		"CmaEsChol":                reflect.ValueOf((*p.CmaEsChol)(nil)),
+		"ConstantStepSize":         reflect.ValueOf((*p.ConstantStepSize)(nil)),
+		"Converger":                reflect.ValueOf((*p.Converger)(nil)),
+		"DaiYuan":                  reflect.ValueOf((*p.DaiYuan)(nil)),
+		"ErrFunc":                  reflect.ValueOf((*p.ErrFunc)(nil)),
+		"ErrGrad":                  reflect.ValueOf((*p.ErrGrad)(nil)),
+		"ErrLinesearcherBound":     reflect.ValueOf(&p.ErrLinesearcherBound).Elem(),
+		"ErrLinesearcherFailure":   reflect.ValueOf(&p.ErrLinesearcherFailure).Elem(),
+		"ErrMissingGrad":           reflect.ValueOf(&p.ErrMissingGrad).Elem(),
+		"ErrMissingHess":           reflect.ValueOf(&p.ErrMissingHess).Elem(),
+		"ErrNoProgress":            reflect.ValueOf(&p.ErrNoProgress).Elem(),
+		"ErrNonDescentDirection":   reflect.ValueOf(&p.ErrNonDescentDirection).Elem(),
+		"ErrZeroDimensional":       reflect.ValueOf(&p.ErrZeroDimensional).Elem(),
+		"FirstOrderStepSize":       reflect.ValueOf((*p.FirstOrderStepSize)(nil)),
+		"FletcherReeves":           reflect.ValueOf((*p.FletcherReeves)(nil)),
+		"FunctionConverge":         reflect.ValueOf((*p.FunctionConverge)(nil)),
+		"GradientDescent":          reflect.ValueOf((*p.GradientDescent)(nil)),
+		"GuessAndCheck":            reflect.ValueOf((*p.GuessAndCheck)(nil)),
+		"HagerZhang":               reflect.ValueOf((*p.HagerZhang)(nil)),
+		"HestenesStiefel":          reflect.ValueOf((*p.HestenesStiefel)(nil)),
+		"LBFGS":                    reflect.ValueOf((*p.LBFGS)(nil)),
+		"LinesearchMethod":         reflect.ValueOf((*p.LinesearchMethod)(nil)),
+		"Linesearcher":             reflect.ValueOf((*p.Linesearcher)(nil)),
+		"ListSearch":               reflect.ValueOf((*p.ListSearch)(nil)),
+		"Location":                 reflect.ValueOf((*p.Location)(nil)),
+		"Method":                   reflect.ValueOf((*p.Method)(nil)),
+		"Minimize":                 reflect.ValueOf(p.Minimize),
+		"MoreThuente":              reflect.ValueOf((*p.MoreThuente)(nil)),
+		"NelderMead":               reflect.ValueOf((*p.NelderMead)(nil)),
+		"NeverTerminate":           reflect.ValueOf((*p.NeverTerminate)(nil)),
+		"NewPrinter":               reflect.ValueOf(p.NewPrinter),
+		"NewStatus":                reflect.ValueOf(p.NewStatus),
+		"Newton":                   reflect.ValueOf((*p.Newton)(nil)),
+		"NextDirectioner":          reflect.ValueOf((*p.NextDirectioner)(nil)),
+		"Operation":                reflect.ValueOf((*p.Operation)(nil)),
+		"PolakRibierePolyak":       reflect.ValueOf((*p.PolakRibierePolyak)(nil)),
+		"Printer":                  reflect.ValueOf((*p.Printer)(nil)),
+		"Problem":                  reflect.ValueOf((*p.Problem)(nil)),
+		"QuadraticStepSize":        reflect.ValueOf((*p.QuadraticStepSize)(nil)),
+		"Recorder":                 reflect.ValueOf((*p.Recorder)(nil)),
+		"Result":                   reflect.ValueOf((*p.Result)(nil)),
+		"Settings":                 reflect.ValueOf((*p.Settings)(nil)),
+		"Stats":                    reflect.ValueOf((*p.Stats)(nil)),
+		"Status":                   reflect.ValueOf((*p.Status)(nil)),
+		"Statuser":                 reflect.ValueOf((*p.Statuser)(nil)),
+		"StepSizer":                reflect.ValueOf((*p.StepSizer)(nil)),
+		"StrongWolfeConditionsMet": reflect.ValueOf(p.StrongWolfeConditionsMet),
+		"Task":                     reflect.ValueOf((*p.Task)(nil)),
+		"WeakWolfeConditionsMet":   reflect.ValueOf(p.WeakWolfeConditionsMet),
 	}
-}
-
-var gonum_org_v1_gonum_optimizeWrap = map[string]Wrapper{
-	"CGVariant":       {[]string{"Beta", "Init"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_optimize_CGVariant{dynamic.Wrapped{V: v}} }},
-	"Converger":       {[]string{"Converged", "Init"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_optimize_Converger{dynamic.Wrapped{V: v}} }},
-	"Linesearcher":    {[]string{"Init", "Iterate"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_optimize_Linesearcher{dynamic.Wrapped{V: v}} }},
-	"Method":          {[]string{"Init", "Run", "Uses"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_optimize_Method{dynamic.Wrapped{V: v}} }},
-	"NextDirectioner": {[]string{"InitDirection", "NextDirection"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_optimize_NextDirectioner{dynamic.Wrapped{V: v}} }},
-	"Recorder":        {[]string{"Init", "Record"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_optimize_Recorder{dynamic.Wrapped{V: v}} }},
-	"Statuser":        {[]string{"Status"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_optimize_Statuser{dynamic.Wrapped{V: v}} }},
-	"StepSizer":       {[]string{"Init", "StepSize"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_optimize_StepSizer{dynamic.Wrapped{V: v}} }},
-}
-
-type w_gonum_org_v1_gonum_optimize_CGVariant struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_optimize_CGVariant) Beta(a0 []float64, a1 []float64, a2 []float64) float64 {
-	return dynamic.Method[func(any, []float64, []float64, []float64) float64](w.V, "Beta")(w.V.Value(), a0, a1, a2)
-}
-func (w w_gonum_org_v1_gonum_optimize_CGVariant) Init(a0 *p_gonum_org_v1_gonum_optimize.Location) {
-	dynamic.Method[func(any, *p_gonum_org_v1_gonum_optimize.Location)](w.V, "Init")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_optimize_Converger struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_optimize_Converger) Converged(a0 *p_gonum_org_v1_gonum_optimize.Location) p_gonum_org_v1_gonum_optimize.Status {
-	return dynamic.Method[func(any, *p_gonum_org_v1_gonum_optimize.Location) p_gonum_org_v1_gonum_optimize.Status](w.V, "Converged")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_gonum_optimize_Converger) Init(a0 int) {
-	dynamic.Method[func(any, int)](w.V, "Init")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_optimize_Linesearcher struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_optimize_Linesearcher) Init(a0 float64, a1 float64, a2 float64) p_gonum_org_v1_gonum_optimize.Operation {
-	return dynamic.Method[func(any, float64, float64, float64) p_gonum_org_v1_gonum_optimize.Operation](w.V, "Init")(w.V.Value(), a0, a1, a2)
-}
-func (w w_gonum_org_v1_gonum_optimize_Linesearcher) Iterate(a0 float64, a1 float64) (p_gonum_org_v1_gonum_optimize.Operation, float64, error) {
-	return dynamic.Method[func(any, float64, float64) (p_gonum_org_v1_gonum_optimize.Operation, float64, error)](w.V, "Iterate")(w.V.Value(), a0, a1)
-}
-
-type w_gonum_org_v1_gonum_optimize_Method struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_optimize_Method) Init(a0 int, a1 int) int {
-	return dynamic.Method[func(any, int, int) int](w.V, "Init")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_optimize_Method) Run(a0 chan<- p_gonum_org_v1_gonum_optimize.Task, a1 <-chan p_gonum_org_v1_gonum_optimize.Task, a2 []p_gonum_org_v1_gonum_optimize.Task) {
-	dynamic.Method[func(any, chan<- p_gonum_org_v1_gonum_optimize.Task, <-chan p_gonum_org_v1_gonum_optimize.Task, []p_gonum_org_v1_gonum_optimize.Task)](w.V, "Run")(w.V.Value(), a0, a1, a2)
-}
-func (w w_gonum_org_v1_gonum_optimize_Method) Uses(a0 p_gonum_org_v1_gonum_optimize.Available) (p_gonum_org_v1_gonum_optimize.Available, error) {
-	return dynamic.Method[func(any, p_gonum_org_v1_gonum_optimize.Available) (p_gonum_org_v1_gonum_optimize.Available, error)](w.V, "Uses")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_optimize_NextDirectioner struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_optimize_NextDirectioner) InitDirection(a0 *p_gonum_org_v1_gonum_optimize.Location, a1 []float64) float64 {
-	return dynamic.Method[func(any, *p_gonum_org_v1_gonum_optimize.Location, []float64) float64](w.V, "InitDirection")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_optimize_NextDirectioner) NextDirection(a0 *p_gonum_org_v1_gonum_optimize.Location, a1 []float64) float64 {
-	return dynamic.Method[func(any, *p_gonum_org_v1_gonum_optimize.Location, []float64) float64](w.V, "NextDirection")(w.V.Value(), a0, a1)
-}
-
-type w_gonum_org_v1_gonum_optimize_Recorder struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_optimize_Recorder) Init() error {
-	return dynamic.Method[func(any) error](w.V, "Init")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_optimize_Recorder) Record(a0 *p_gonum_org_v1_gonum_optimize.Location, a1 p_gonum_org_v1_gonum_optimize.Operation, a2 *p_gonum_org_v1_gonum_optimize.Stats) error {
-	return dynamic.Method[func(any, *p_gonum_org_v1_gonum_optimize.Location, p_gonum_org_v1_gonum_optimize.Operation, *p_gonum_org_v1_gonum_optimize.Stats) error](w.V, "Record")(w.V.Value(), a0, a1, a2)
-}
-
-type w_gonum_org_v1_gonum_optimize_Statuser struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_optimize_Statuser) Status() (p_gonum_org_v1_gonum_optimize.Status, error) {
-	return dynamic.Method[func(any) (p_gonum_org_v1_gonum_optimize.Status, error)](w.V, "Status")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_optimize_StepSizer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_optimize_StepSizer) Init(a0 *p_gonum_org_v1_gonum_optimize.Location, a1 []float64) float64 {
-	return dynamic.Method[func(any, *p_gonum_org_v1_gonum_optimize.Location, []float64) float64](w.V, "Init")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_optimize_StepSizer) StepSize(a0 *p_gonum_org_v1_gonum_optimize.Location, a1 []float64) float64 {
-	return dynamic.Method[func(any, *p_gonum_org_v1_gonum_optimize.Location, []float64) float64](w.V, "StepSize")(w.V.Value(), a0, a1)
 }

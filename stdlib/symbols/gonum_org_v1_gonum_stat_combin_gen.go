@@ -3,33 +3,31 @@
 package symbols
 
 import (
-	p_gonum_org_v1_gonum_stat_combin "gonum.org/v1/gonum/stat/combin"
+	p "gonum.org/v1/gonum/stat/combin"
 	"reflect"
 )
 
 func gonum_org_v1_gonum_stat_combinTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Binomial":                reflect.ValueOf(p_gonum_org_v1_gonum_stat_combin.Binomial),
-		"Card":                    reflect.ValueOf(p_gonum_org_v1_gonum_stat_combin.Card),
-		"Cartesian":               reflect.ValueOf(p_gonum_org_v1_gonum_stat_combin.Cartesian),
-		"CartesianGenerator":      reflect.ValueOf((*p_gonum_org_v1_gonum_stat_combin.CartesianGenerator)(nil)),
-		"CombinationGenerator":    reflect.ValueOf((*p_gonum_org_v1_gonum_stat_combin.CombinationGenerator)(nil)),
-		"CombinationIndex":        reflect.ValueOf(p_gonum_org_v1_gonum_stat_combin.CombinationIndex),
-		"Combinations":            reflect.ValueOf(p_gonum_org_v1_gonum_stat_combin.Combinations),
-		"GeneralizedBinomial":     reflect.ValueOf(p_gonum_org_v1_gonum_stat_combin.GeneralizedBinomial),
-		"IdxFor":                  reflect.ValueOf(p_gonum_org_v1_gonum_stat_combin.IdxFor),
-		"IndexToCombination":      reflect.ValueOf(p_gonum_org_v1_gonum_stat_combin.IndexToCombination),
-		"IndexToPermutation":      reflect.ValueOf(p_gonum_org_v1_gonum_stat_combin.IndexToPermutation),
-		"LogGeneralizedBinomial":  reflect.ValueOf(p_gonum_org_v1_gonum_stat_combin.LogGeneralizedBinomial),
-		"NewCartesianGenerator":   reflect.ValueOf(p_gonum_org_v1_gonum_stat_combin.NewCartesianGenerator),
-		"NewCombinationGenerator": reflect.ValueOf(p_gonum_org_v1_gonum_stat_combin.NewCombinationGenerator),
-		"NewPermutationGenerator": reflect.ValueOf(p_gonum_org_v1_gonum_stat_combin.NewPermutationGenerator),
-		"NumPermutations":         reflect.ValueOf(p_gonum_org_v1_gonum_stat_combin.NumPermutations),
-		"PermutationGenerator":    reflect.ValueOf((*p_gonum_org_v1_gonum_stat_combin.PermutationGenerator)(nil)),
-		"PermutationIndex":        reflect.ValueOf(p_gonum_org_v1_gonum_stat_combin.PermutationIndex),
-		"Permutations":            reflect.ValueOf(p_gonum_org_v1_gonum_stat_combin.Permutations),
-		"SubFor":                  reflect.ValueOf(p_gonum_org_v1_gonum_stat_combin.SubFor),
+		"Binomial":                reflect.ValueOf(p.Binomial),
+		"Card":                    reflect.ValueOf(p.Card),
+		"Cartesian":               reflect.ValueOf(p.Cartesian),
+		"CartesianGenerator":      reflect.ValueOf((*p.CartesianGenerator)(nil)),
+		"CombinationGenerator":    reflect.ValueOf((*p.CombinationGenerator)(nil)),
+		"CombinationIndex":        reflect.ValueOf(p.CombinationIndex),
+		"Combinations":            reflect.ValueOf(p.Combinations),
+		"GeneralizedBinomial":     reflect.ValueOf(p.GeneralizedBinomial),
+		"IdxFor":                  reflect.ValueOf(p.IdxFor),
+		"IndexToCombination":      reflect.ValueOf(p.IndexToCombination),
+		"IndexToPermutation":      reflect.ValueOf(p.IndexToPermutation),
+		"LogGeneralizedBinomial":  reflect.ValueOf(p.LogGeneralizedBinomial),
+		"NewCartesianGenerator":   reflect.ValueOf(p.NewCartesianGenerator),
+		"NewCombinationGenerator": reflect.ValueOf(p.NewCombinationGenerator),
+		"NewPermutationGenerator": reflect.ValueOf(p.NewPermutationGenerator),
+		"NumPermutations":         reflect.ValueOf(p.NumPermutations),
+		"PermutationGenerator":    reflect.ValueOf((*p.PermutationGenerator)(nil)),
+		"PermutationIndex":        reflect.ValueOf(p.PermutationIndex),
+		"Permutations":            reflect.ValueOf(p.Permutations),
+		"SubFor":                  reflect.ValueOf(p.SubFor),
 	}
 }
-
-var gonum_org_v1_gonum_stat_combinWrap = map[string]Wrapper{}

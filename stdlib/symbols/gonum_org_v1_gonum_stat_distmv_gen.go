@@ -3,98 +3,38 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_gonum_org_v1_gonum_mat "gonum.org/v1/gonum/mat"
-	p_gonum_org_v1_gonum_stat_distmv "gonum.org/v1/gonum/stat/distmv"
+	p "gonum.org/v1/gonum/stat/distmv"
 	"reflect"
 )
 
 func gonum_org_v1_gonum_stat_distmvTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Bhattacharyya":           reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distmv.Bhattacharyya)(nil)),
-		"CrossEntropy":            reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distmv.CrossEntropy)(nil)),
-		"Dirichlet":               reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distmv.Dirichlet)(nil)),
-		"EigenSym":                reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distmv.EigenSym)(nil)),
-		"Hellinger":               reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distmv.Hellinger)(nil)),
-		"KullbackLeibler":         reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distmv.KullbackLeibler)(nil)),
-		"LogProber":               reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distmv.LogProber)(nil)),
-		"NewDirichlet":            reflect.ValueOf(p_gonum_org_v1_gonum_stat_distmv.NewDirichlet),
-		"NewNormal":               reflect.ValueOf(p_gonum_org_v1_gonum_stat_distmv.NewNormal),
-		"NewNormalChol":           reflect.ValueOf(p_gonum_org_v1_gonum_stat_distmv.NewNormalChol),
-		"NewNormalPrecision":      reflect.ValueOf(p_gonum_org_v1_gonum_stat_distmv.NewNormalPrecision),
-		"NewPositivePartEigenSym": reflect.ValueOf(p_gonum_org_v1_gonum_stat_distmv.NewPositivePartEigenSym),
-		"NewStudentsT":            reflect.ValueOf(p_gonum_org_v1_gonum_stat_distmv.NewStudentsT),
-		"NewUniform":              reflect.ValueOf(p_gonum_org_v1_gonum_stat_distmv.NewUniform),
-		"NewUnitUniform":          reflect.ValueOf(p_gonum_org_v1_gonum_stat_distmv.NewUnitUniform),
-		"Normal":                  reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distmv.Normal)(nil)),
-		"NormalLogProb":           reflect.ValueOf(p_gonum_org_v1_gonum_stat_distmv.NormalLogProb),
-		"NormalRand":              reflect.ValueOf(p_gonum_org_v1_gonum_stat_distmv.NormalRand),
-		"NormalRandCov":           reflect.ValueOf(p_gonum_org_v1_gonum_stat_distmv.NormalRandCov),
-		"PositivePartEigenSym":    reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distmv.PositivePartEigenSym)(nil)),
-		"Quantiler":               reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distmv.Quantiler)(nil)),
-		"RandLogProber":           reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distmv.RandLogProber)(nil)),
-		"Rander":                  reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distmv.Rander)(nil)),
-		"Renyi":                   reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distmv.Renyi)(nil)),
-		"StudentsT":               reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distmv.StudentsT)(nil)),
-		"Uniform":                 reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distmv.Uniform)(nil)),
-		"Wasserstein":             reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distmv.Wasserstein)(nil)),
+		"Bhattacharyya":           reflect.ValueOf((*p.Bhattacharyya)(nil)),
+		"CrossEntropy":            reflect.ValueOf((*p.CrossEntropy)(nil)),
+		"Dirichlet":               reflect.ValueOf((*p.Dirichlet)(nil)),
+		"EigenSym":                reflect.ValueOf((*p.EigenSym)(nil)),
+		"Hellinger":               reflect.ValueOf((*p.Hellinger)(nil)),
+		"KullbackLeibler":         reflect.ValueOf((*p.KullbackLeibler)(nil)),
+		"LogProber":               reflect.ValueOf((*p.LogProber)(nil)),
+		"NewDirichlet":            reflect.ValueOf(p.NewDirichlet),
+		"NewNormal":               reflect.ValueOf(p.NewNormal),
+		"NewNormalChol":           reflect.ValueOf(p.NewNormalChol),
+		"NewNormalPrecision":      reflect.ValueOf(p.NewNormalPrecision),
+		"NewPositivePartEigenSym": reflect.ValueOf(p.NewPositivePartEigenSym),
+		"NewStudentsT":            reflect.ValueOf(p.NewStudentsT),
+		"NewUniform":              reflect.ValueOf(p.NewUniform),
+		"NewUnitUniform":          reflect.ValueOf(p.NewUnitUniform),
+		"Normal":                  reflect.ValueOf((*p.Normal)(nil)),
+		"NormalLogProb":           reflect.ValueOf(p.NormalLogProb),
+		"NormalRand":              reflect.ValueOf(p.NormalRand),
+		"NormalRandCov":           reflect.ValueOf(p.NormalRandCov),
+		"PositivePartEigenSym":    reflect.ValueOf((*p.PositivePartEigenSym)(nil)),
+		"Quantiler":               reflect.ValueOf((*p.Quantiler)(nil)),
+		"RandLogProber":           reflect.ValueOf((*p.RandLogProber)(nil)),
+		"Rander":                  reflect.ValueOf((*p.Rander)(nil)),
+		"Renyi":                   reflect.ValueOf((*p.Renyi)(nil)),
+		"StudentsT":               reflect.ValueOf((*p.StudentsT)(nil)),
+		"Uniform":                 reflect.ValueOf((*p.Uniform)(nil)),
+		"Wasserstein":             reflect.ValueOf((*p.Wasserstein)(nil)),
 	}
-}
-
-var gonum_org_v1_gonum_stat_distmvWrap = map[string]Wrapper{
-	"EigenSym":  {[]string{"At", "Dims", "RawQ", "RawValues", "SymmetricDim", "T"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_stat_distmv_EigenSym{dynamic.Wrapped{V: v}} }},
-	"LogProber": {[]string{"LogProb"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_stat_distmv_LogProber{dynamic.Wrapped{V: v}} }},
-	"Quantiler": {[]string{"Quantile"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_stat_distmv_Quantiler{dynamic.Wrapped{V: v}} }},
-	"RandLogProber": {[]string{"LogProb", "Rand"}, func(v dynamic.Value) any {
-		return w_gonum_org_v1_gonum_stat_distmv_RandLogProber{dynamic.Wrapped{V: v}}
-	}},
-	"Rander": {[]string{"Rand"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_stat_distmv_Rander{dynamic.Wrapped{V: v}} }},
-}
-
-type w_gonum_org_v1_gonum_stat_distmv_EigenSym struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_stat_distmv_EigenSym) At(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_stat_distmv_EigenSym) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_stat_distmv_EigenSym) RawQ() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "RawQ")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_stat_distmv_EigenSym) RawValues() []float64 {
-	return dynamic.Method[func(any) []float64](w.V, "RawValues")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_stat_distmv_EigenSym) SymmetricDim() int {
-	return dynamic.Method[func(any) int](w.V, "SymmetricDim")(w.V.Value())
-}
-func (w w_gonum_org_v1_gonum_stat_distmv_EigenSym) T() p_gonum_org_v1_gonum_mat.Matrix {
-	return dynamic.Method[func(any) p_gonum_org_v1_gonum_mat.Matrix](w.V, "T")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_stat_distmv_LogProber struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_stat_distmv_LogProber) LogProb(a0 []float64) float64 {
-	return dynamic.Method[func(any, []float64) float64](w.V, "LogProb")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_stat_distmv_Quantiler struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_stat_distmv_Quantiler) Quantile(a0 []float64, a1 []float64) []float64 {
-	return dynamic.Method[func(any, []float64, []float64) []float64](w.V, "Quantile")(w.V.Value(), a0, a1)
-}
-
-type w_gonum_org_v1_gonum_stat_distmv_RandLogProber struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_stat_distmv_RandLogProber) LogProb(a0 []float64) float64 {
-	return dynamic.Method[func(any, []float64) float64](w.V, "LogProb")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_gonum_stat_distmv_RandLogProber) Rand(a0 []float64) []float64 {
-	return dynamic.Method[func(any, []float64) []float64](w.V, "Rand")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_stat_distmv_Rander struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_stat_distmv_Rander) Rand(a0 []float64) []float64 {
-	return dynamic.Method[func(any, []float64) []float64](w.V, "Rand")(w.V.Value(), a0)
 }

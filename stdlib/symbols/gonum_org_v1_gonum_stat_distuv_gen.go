@@ -3,83 +3,46 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_gonum_org_v1_gonum_stat_distuv "gonum.org/v1/gonum/stat/distuv"
+	p "gonum.org/v1/gonum/stat/distuv"
 	"reflect"
 )
 
 func gonum_org_v1_gonum_stat_distuvTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AlphaStable":     reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.AlphaStable)(nil)),
-		"Bernoulli":       reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Bernoulli)(nil)),
-		"Beta":            reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Beta)(nil)),
-		"Bhattacharyya":   reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Bhattacharyya)(nil)),
-		"Binomial":        reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Binomial)(nil)),
-		"Categorical":     reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Categorical)(nil)),
-		"Chi":             reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Chi)(nil)),
-		"ChiSquared":      reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.ChiSquared)(nil)),
-		"Exponential":     reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Exponential)(nil)),
-		"F":               reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.F)(nil)),
-		"Gamma":           reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Gamma)(nil)),
-		"GumbelRight":     reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.GumbelRight)(nil)),
-		"Hellinger":       reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Hellinger)(nil)),
-		"InverseGamma":    reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.InverseGamma)(nil)),
-		"KullbackLeibler": reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.KullbackLeibler)(nil)),
-		"Laplace":         reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Laplace)(nil)),
-		"LogNormal":       reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.LogNormal)(nil)),
-		"LogProber":       reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.LogProber)(nil)),
-		"Logistic":        reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Logistic)(nil)),
-		"NewCategorical":  reflect.ValueOf(p_gonum_org_v1_gonum_stat_distuv.NewCategorical),
-		"NewTriangle":     reflect.ValueOf(p_gonum_org_v1_gonum_stat_distuv.NewTriangle),
-		"NoncentralT":     reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.NoncentralT)(nil)),
-		"Normal":          reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Normal)(nil)),
-		"Parameter":       reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Parameter)(nil)),
-		"Pareto":          reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Pareto)(nil)),
-		"Poisson":         reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Poisson)(nil)),
-		"Quantiler":       reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Quantiler)(nil)),
-		"RandLogProber":   reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.RandLogProber)(nil)),
-		"Rander":          reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Rander)(nil)),
-		"StudentsT":       reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.StudentsT)(nil)),
-		"Triangle":        reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Triangle)(nil)),
-		"Uniform":         reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Uniform)(nil)),
-		"UnitNormal":      reflect.ValueOf(&p_gonum_org_v1_gonum_stat_distuv.UnitNormal).Elem(),
-		"UnitUniform":     reflect.ValueOf(&p_gonum_org_v1_gonum_stat_distuv.UnitUniform).Elem(),
-		"Weibull":         reflect.ValueOf((*p_gonum_org_v1_gonum_stat_distuv.Weibull)(nil)),
+		"AlphaStable":     reflect.ValueOf((*p.AlphaStable)(nil)),
+		"Bernoulli":       reflect.ValueOf((*p.Bernoulli)(nil)),
+		"Beta":            reflect.ValueOf((*p.Beta)(nil)),
+		"Bhattacharyya":   reflect.ValueOf((*p.Bhattacharyya)(nil)),
+		"Binomial":        reflect.ValueOf((*p.Binomial)(nil)),
+		"Categorical":     reflect.ValueOf((*p.Categorical)(nil)),
+		"Chi":             reflect.ValueOf((*p.Chi)(nil)),
+		"ChiSquared":      reflect.ValueOf((*p.ChiSquared)(nil)),
+		"Exponential":     reflect.ValueOf((*p.Exponential)(nil)),
+		"F":               reflect.ValueOf((*p.F)(nil)),
+		"Gamma":           reflect.ValueOf((*p.Gamma)(nil)),
+		"GumbelRight":     reflect.ValueOf((*p.GumbelRight)(nil)),
+		"Hellinger":       reflect.ValueOf((*p.Hellinger)(nil)),
+		"InverseGamma":    reflect.ValueOf((*p.InverseGamma)(nil)),
+		"KullbackLeibler": reflect.ValueOf((*p.KullbackLeibler)(nil)),
+		"Laplace":         reflect.ValueOf((*p.Laplace)(nil)),
+		"LogNormal":       reflect.ValueOf((*p.LogNormal)(nil)),
+		"LogProber":       reflect.ValueOf((*p.LogProber)(nil)),
+		"Logistic":        reflect.ValueOf((*p.Logistic)(nil)),
+		"NewCategorical":  reflect.ValueOf(p.NewCategorical),
+		"NewTriangle":     reflect.ValueOf(p.NewTriangle),
+		"NoncentralT":     reflect.ValueOf((*p.NoncentralT)(nil)),
+		"Normal":          reflect.ValueOf((*p.Normal)(nil)),
+		"Parameter":       reflect.ValueOf((*p.Parameter)(nil)),
+		"Pareto":          reflect.ValueOf((*p.Pareto)(nil)),
+		"Poisson":         reflect.ValueOf((*p.Poisson)(nil)),
+		"Quantiler":       reflect.ValueOf((*p.Quantiler)(nil)),
+		"RandLogProber":   reflect.ValueOf((*p.RandLogProber)(nil)),
+		"Rander":          reflect.ValueOf((*p.Rander)(nil)),
+		"StudentsT":       reflect.ValueOf((*p.StudentsT)(nil)),
+		"Triangle":        reflect.ValueOf((*p.Triangle)(nil)),
+		"Uniform":         reflect.ValueOf((*p.Uniform)(nil)),
+		"UnitNormal":      reflect.ValueOf(&p.UnitNormal).Elem(),
+		"UnitUniform":     reflect.ValueOf(&p.UnitUniform).Elem(),
+		"Weibull":         reflect.ValueOf((*p.Weibull)(nil)),
 	}
-}
-
-var gonum_org_v1_gonum_stat_distuvWrap = map[string]Wrapper{
-	"LogProber": {[]string{"LogProb"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_stat_distuv_LogProber{dynamic.Wrapped{V: v}} }},
-	"Quantiler": {[]string{"Quantile"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_stat_distuv_Quantiler{dynamic.Wrapped{V: v}} }},
-	"RandLogProber": {[]string{"LogProb", "Rand"}, func(v dynamic.Value) any {
-		return w_gonum_org_v1_gonum_stat_distuv_RandLogProber{dynamic.Wrapped{V: v}}
-	}},
-	"Rander": {[]string{"Rand"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_stat_distuv_Rander{dynamic.Wrapped{V: v}} }},
-}
-
-type w_gonum_org_v1_gonum_stat_distuv_LogProber struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_stat_distuv_LogProber) LogProb(a0 float64) float64 {
-	return dynamic.Method[func(any, float64) float64](w.V, "LogProb")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_stat_distuv_Quantiler struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_stat_distuv_Quantiler) Quantile(a0 float64) float64 {
-	return dynamic.Method[func(any, float64) float64](w.V, "Quantile")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_stat_distuv_RandLogProber struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_stat_distuv_RandLogProber) LogProb(a0 float64) float64 {
-	return dynamic.Method[func(any, float64) float64](w.V, "LogProb")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_gonum_stat_distuv_RandLogProber) Rand() float64 {
-	return dynamic.Method[func(any) float64](w.V, "Rand")(w.V.Value())
-}
-
-type w_gonum_org_v1_gonum_stat_distuv_Rander struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_stat_distuv_Rander) Rand() float64 {
-	return dynamic.Method[func(any) float64](w.V, "Rand")(w.V.Value())
 }

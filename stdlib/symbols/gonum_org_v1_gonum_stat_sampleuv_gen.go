@@ -3,54 +3,24 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_gonum_org_v1_gonum_stat_sampleuv "gonum.org/v1/gonum/stat/sampleuv"
+	p "gonum.org/v1/gonum/stat/sampleuv"
 	"reflect"
 )
 
 func gonum_org_v1_gonum_stat_sampleuvTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ErrRejection":          reflect.ValueOf(&p_gonum_org_v1_gonum_stat_sampleuv.ErrRejection).Elem(),
-		"IIDer":                 reflect.ValueOf((*p_gonum_org_v1_gonum_stat_sampleuv.IIDer)(nil)),
-		"Importance":            reflect.ValueOf((*p_gonum_org_v1_gonum_stat_sampleuv.Importance)(nil)),
-		"LatinHypercube":        reflect.ValueOf((*p_gonum_org_v1_gonum_stat_sampleuv.LatinHypercube)(nil)),
-		"MHProposal":            reflect.ValueOf((*p_gonum_org_v1_gonum_stat_sampleuv.MHProposal)(nil)),
-		"MetropolisHastings":    reflect.ValueOf((*p_gonum_org_v1_gonum_stat_sampleuv.MetropolisHastings)(nil)),
-		"NewWeighted":           reflect.ValueOf(p_gonum_org_v1_gonum_stat_sampleuv.NewWeighted),
-		"Rejection":             reflect.ValueOf((*p_gonum_org_v1_gonum_stat_sampleuv.Rejection)(nil)),
-		"SampleUniformWeighted": reflect.ValueOf((*p_gonum_org_v1_gonum_stat_sampleuv.SampleUniformWeighted)(nil)),
-		"Sampler":               reflect.ValueOf((*p_gonum_org_v1_gonum_stat_sampleuv.Sampler)(nil)),
-		"Weighted":              reflect.ValueOf((*p_gonum_org_v1_gonum_stat_sampleuv.Weighted)(nil)),
-		"WeightedSampler":       reflect.ValueOf((*p_gonum_org_v1_gonum_stat_sampleuv.WeightedSampler)(nil)),
-		"WithoutReplacement":    reflect.ValueOf(p_gonum_org_v1_gonum_stat_sampleuv.WithoutReplacement),
+		"ErrRejection":          reflect.ValueOf(&p.ErrRejection).Elem(),
+		"IIDer":                 reflect.ValueOf((*p.IIDer)(nil)),
+		"Importance":            reflect.ValueOf((*p.Importance)(nil)),
+		"LatinHypercube":        reflect.ValueOf((*p.LatinHypercube)(nil)),
+		"MHProposal":            reflect.ValueOf((*p.MHProposal)(nil)),
+		"MetropolisHastings":    reflect.ValueOf((*p.MetropolisHastings)(nil)),
+		"NewWeighted":           reflect.ValueOf(p.NewWeighted),
+		"Rejection":             reflect.ValueOf((*p.Rejection)(nil)),
+		"SampleUniformWeighted": reflect.ValueOf((*p.SampleUniformWeighted)(nil)),
+		"Sampler":               reflect.ValueOf((*p.Sampler)(nil)),
+		"Weighted":              reflect.ValueOf((*p.Weighted)(nil)),
+		"WeightedSampler":       reflect.ValueOf((*p.WeightedSampler)(nil)),
+		"WithoutReplacement":    reflect.ValueOf(p.WithoutReplacement),
 	}
-}
-
-var gonum_org_v1_gonum_stat_sampleuvWrap = map[string]Wrapper{
-	"MHProposal": {[]string{"ConditionalLogProb", "ConditionalRand"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_stat_sampleuv_MHProposal{dynamic.Wrapped{V: v}} }},
-	"Sampler":    {[]string{"Sample"}, func(v dynamic.Value) any { return w_gonum_org_v1_gonum_stat_sampleuv_Sampler{dynamic.Wrapped{V: v}} }},
-	"WeightedSampler": {[]string{"SampleWeighted"}, func(v dynamic.Value) any {
-		return w_gonum_org_v1_gonum_stat_sampleuv_WeightedSampler{dynamic.Wrapped{V: v}}
-	}},
-}
-
-type w_gonum_org_v1_gonum_stat_sampleuv_MHProposal struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_stat_sampleuv_MHProposal) ConditionalLogProb(a0 float64, a1 float64) float64 {
-	return dynamic.Method[func(any, float64, float64) float64](w.V, "ConditionalLogProb")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_gonum_stat_sampleuv_MHProposal) ConditionalRand(a0 float64) float64 {
-	return dynamic.Method[func(any, float64) float64](w.V, "ConditionalRand")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_stat_sampleuv_Sampler struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_stat_sampleuv_Sampler) Sample(a0 []float64) {
-	dynamic.Method[func(any, []float64)](w.V, "Sample")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_gonum_stat_sampleuv_WeightedSampler struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_gonum_stat_sampleuv_WeightedSampler) SampleWeighted(a0 []float64, a1 []float64) {
-	dynamic.Method[func(any, []float64, []float64)](w.V, "SampleWeighted")(w.V.Value(), a0, a1)
 }

@@ -3,26 +3,24 @@
 package symbols
 
 import (
-	p_gonum_org_v1_plot_font "gonum.org/v1/plot/font"
+	p "gonum.org/v1/plot/font"
 	"reflect"
 )
 
 func gonum_org_v1_plot_fontTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Cache":        reflect.ValueOf((*p_gonum_org_v1_plot_font.Cache)(nil)),
-		"Collection":   reflect.ValueOf((*p_gonum_org_v1_plot_font.Collection)(nil)),
-		"DefaultCache": reflect.ValueOf(&p_gonum_org_v1_plot_font.DefaultCache).Elem(),
-		"Extents":      reflect.ValueOf((*p_gonum_org_v1_plot_font.Extents)(nil)),
-		"Face":         reflect.ValueOf((*p_gonum_org_v1_plot_font.Face)(nil)),
-		"Font":         reflect.ValueOf((*p_gonum_org_v1_plot_font.Font)(nil)),
-		"From":         reflect.ValueOf(p_gonum_org_v1_plot_font.From),
-		"Length":       reflect.ValueOf((*p_gonum_org_v1_plot_font.Length)(nil)),
-		"NewCache":     reflect.ValueOf(p_gonum_org_v1_plot_font.NewCache),
-		"ParseLength":  reflect.ValueOf(p_gonum_org_v1_plot_font.ParseLength),
-		"Points":       reflect.ValueOf(p_gonum_org_v1_plot_font.Points),
-		"Typeface":     reflect.ValueOf((*p_gonum_org_v1_plot_font.Typeface)(nil)),
-		"Variant":      reflect.ValueOf((*p_gonum_org_v1_plot_font.Variant)(nil)),
+		"Cache":        reflect.ValueOf((*p.Cache)(nil)),
+		"Collection":   reflect.ValueOf((*p.Collection)(nil)),
+		"DefaultCache": reflect.ValueOf(&p.DefaultCache).Elem(),
+		"Extents":      reflect.ValueOf((*p.Extents)(nil)),
+		"Face":         reflect.ValueOf((*p.Face)(nil)),
+		"Font":         reflect.ValueOf((*p.Font)(nil)),
+		"From":         reflect.ValueOf(p.From),
+		"Length":       reflect.ValueOf((*p.Length)(nil)),
+		"NewCache":     reflect.ValueOf(p.NewCache),
+		"ParseLength":  reflect.ValueOf(p.ParseLength),
+		"Points":       reflect.ValueOf(p.Points),
+		"Typeface":     reflect.ValueOf((*p.Typeface)(nil)),
+		"Variant":      reflect.ValueOf((*p.Variant)(nil)),
 	}
 }
-
-var gonum_org_v1_plot_fontWrap = map[string]Wrapper{}

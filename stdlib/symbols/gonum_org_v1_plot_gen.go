@@ -3,85 +3,38 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_gonum_org_v1_plot "gonum.org/v1/plot"
-	p_gonum_org_v1_plot_vg_draw "gonum.org/v1/plot/vg/draw"
+	p "gonum.org/v1/plot"
 	"reflect"
 )
 
 func gonum_org_v1_plotTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Align":              reflect.ValueOf(p_gonum_org_v1_plot.Align),
-		"Axis":               reflect.ValueOf((*p_gonum_org_v1_plot.Axis)(nil)),
-		"ConstantTicks":      reflect.ValueOf((*p_gonum_org_v1_plot.ConstantTicks)(nil)),
-		"DataRanger":         reflect.ValueOf((*p_gonum_org_v1_plot.DataRanger)(nil)),
-		"DefaultFont":        reflect.ValueOf(&p_gonum_org_v1_plot.DefaultFont).Elem(),
-		"DefaultTextHandler": reflect.ValueOf(&p_gonum_org_v1_plot.DefaultTextHandler).Elem(),
-		"DefaultTicks":       reflect.ValueOf((*p_gonum_org_v1_plot.DefaultTicks)(nil)),
-		"GlyphBox":           reflect.ValueOf((*p_gonum_org_v1_plot.GlyphBox)(nil)),
-		"GlyphBoxer":         reflect.ValueOf((*p_gonum_org_v1_plot.GlyphBoxer)(nil)),
-		"InvertedScale":      reflect.ValueOf((*p_gonum_org_v1_plot.InvertedScale)(nil)),
-		"Legend":             reflect.ValueOf((*p_gonum_org_v1_plot.Legend)(nil)),
-		"LinearScale":        reflect.ValueOf((*p_gonum_org_v1_plot.LinearScale)(nil)),
-		"LogScale":           reflect.ValueOf((*p_gonum_org_v1_plot.LogScale)(nil)),
-		"LogTicks":           reflect.ValueOf((*p_gonum_org_v1_plot.LogTicks)(nil)),
-		"New":                reflect.ValueOf(p_gonum_org_v1_plot.New),
-		"NewLegend":          reflect.ValueOf(p_gonum_org_v1_plot.NewLegend),
-		"Normalizer":         reflect.ValueOf((*p_gonum_org_v1_plot.Normalizer)(nil)),
-		"Plot":               reflect.ValueOf((*p_gonum_org_v1_plot.Plot)(nil)),
-		"Plotter":            reflect.ValueOf((*p_gonum_org_v1_plot.Plotter)(nil)),
-		"Thumbnailer":        reflect.ValueOf((*p_gonum_org_v1_plot.Thumbnailer)(nil)),
-		"Tick":               reflect.ValueOf((*p_gonum_org_v1_plot.Tick)(nil)),
-		"Ticker":             reflect.ValueOf((*p_gonum_org_v1_plot.Ticker)(nil)),
-		"TickerFunc":         reflect.ValueOf((*p_gonum_org_v1_plot.TickerFunc)(nil)),
-		"TimeTicks":          reflect.ValueOf((*p_gonum_org_v1_plot.TimeTicks)(nil)),
-		"UTCUnixTime":        reflect.ValueOf(&p_gonum_org_v1_plot.UTCUnixTime).Elem(),
-		"UnixTimeIn":         reflect.ValueOf(p_gonum_org_v1_plot.UnixTimeIn),
-		"Version":            reflect.ValueOf(p_gonum_org_v1_plot.Version),
+		"Align":              reflect.ValueOf(p.Align),
+		"Axis":               reflect.ValueOf((*p.Axis)(nil)),
+		"ConstantTicks":      reflect.ValueOf((*p.ConstantTicks)(nil)),
+		"DataRanger":         reflect.ValueOf((*p.DataRanger)(nil)),
+		"DefaultFont":        reflect.ValueOf(&p.DefaultFont).Elem(),
+		"DefaultTextHandler": reflect.ValueOf(&p.DefaultTextHandler).Elem(),
+		"DefaultTicks":       reflect.ValueOf((*p.DefaultTicks)(nil)),
+		"GlyphBox":           reflect.ValueOf((*p.GlyphBox)(nil)),
+		"GlyphBoxer":         reflect.ValueOf((*p.GlyphBoxer)(nil)),
+		"InvertedScale":      reflect.ValueOf((*p.InvertedScale)(nil)),
+		"Legend":             reflect.ValueOf((*p.Legend)(nil)),
+		"LinearScale":        reflect.ValueOf((*p.LinearScale)(nil)),
+		"LogScale":           reflect.ValueOf((*p.LogScale)(nil)),
+		"LogTicks":           reflect.ValueOf((*p.LogTicks)(nil)),
+		"New":                reflect.ValueOf(p.New),
+		"NewLegend":          reflect.ValueOf(p.NewLegend),
+		"Normalizer":         reflect.ValueOf((*p.Normalizer)(nil)),
+		"Plot":               reflect.ValueOf((*p.Plot)(nil)),
+		"Plotter":            reflect.ValueOf((*p.Plotter)(nil)),
+		"Thumbnailer":        reflect.ValueOf((*p.Thumbnailer)(nil)),
+		"Tick":               reflect.ValueOf((*p.Tick)(nil)),
+		"Ticker":             reflect.ValueOf((*p.Ticker)(nil)),
+		"TickerFunc":         reflect.ValueOf((*p.TickerFunc)(nil)),
+		"TimeTicks":          reflect.ValueOf((*p.TimeTicks)(nil)),
+		"UTCUnixTime":        reflect.ValueOf(&p.UTCUnixTime).Elem(),
+		"UnixTimeIn":         reflect.ValueOf(p.UnixTimeIn),
+		"Version":            reflect.ValueOf(p.Version),
 	}
-}
-
-var gonum_org_v1_plotWrap = map[string]Wrapper{
-	"DataRanger":  {[]string{"DataRange"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_DataRanger{dynamic.Wrapped{V: v}} }},
-	"GlyphBoxer":  {[]string{"GlyphBoxes"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_GlyphBoxer{dynamic.Wrapped{V: v}} }},
-	"Normalizer":  {[]string{"Normalize"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_Normalizer{dynamic.Wrapped{V: v}} }},
-	"Plotter":     {[]string{"Plot"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_Plotter{dynamic.Wrapped{V: v}} }},
-	"Thumbnailer": {[]string{"Thumbnail"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_Thumbnailer{dynamic.Wrapped{V: v}} }},
-	"Ticker":      {[]string{"Ticks"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_Ticker{dynamic.Wrapped{V: v}} }},
-}
-
-type w_gonum_org_v1_plot_DataRanger struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_DataRanger) DataRange() (float64, float64, float64, float64) {
-	return dynamic.Method[func(any) (float64, float64, float64, float64)](w.V, "DataRange")(w.V.Value())
-}
-
-type w_gonum_org_v1_plot_GlyphBoxer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_GlyphBoxer) GlyphBoxes(a0 *p_gonum_org_v1_plot.Plot) []p_gonum_org_v1_plot.GlyphBox {
-	return dynamic.Method[func(any, *p_gonum_org_v1_plot.Plot) []p_gonum_org_v1_plot.GlyphBox](w.V, "GlyphBoxes")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_plot_Normalizer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_Normalizer) Normalize(a0 float64, a1 float64, a2 float64) float64 {
-	return dynamic.Method[func(any, float64, float64, float64) float64](w.V, "Normalize")(w.V.Value(), a0, a1, a2)
-}
-
-type w_gonum_org_v1_plot_Plotter struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_Plotter) Plot(a0 p_gonum_org_v1_plot_vg_draw.Canvas, a1 *p_gonum_org_v1_plot.Plot) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg_draw.Canvas, *p_gonum_org_v1_plot.Plot)](w.V, "Plot")(w.V.Value(), a0, a1)
-}
-
-type w_gonum_org_v1_plot_Thumbnailer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_Thumbnailer) Thumbnail(a0 *p_gonum_org_v1_plot_vg_draw.Canvas) {
-	dynamic.Method[func(any, *p_gonum_org_v1_plot_vg_draw.Canvas)](w.V, "Thumbnail")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_plot_Ticker struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_Ticker) Ticks(a0 float64, a1 float64) []p_gonum_org_v1_plot.Tick {
-	return dynamic.Method[func(any, float64, float64) []p_gonum_org_v1_plot.Tick](w.V, "Ticks")(w.V.Value(), a0, a1)
 }

@@ -3,109 +3,25 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_gonum_org_v1_plot_palette "gonum.org/v1/plot/palette"
-	p_image_color "image/color"
+	p "gonum.org/v1/plot/palette"
 	"reflect"
 )
 
 func gonum_org_v1_plot_paletteTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ColorMap":          reflect.ValueOf((*p_gonum_org_v1_plot_palette.ColorMap)(nil)),
-		"DivergingColorMap": reflect.ValueOf((*p_gonum_org_v1_plot_palette.DivergingColorMap)(nil)),
-		"DivergingPalette":  reflect.ValueOf((*p_gonum_org_v1_plot_palette.DivergingPalette)(nil)),
-		"ErrNaN":            reflect.ValueOf(&p_gonum_org_v1_plot_palette.ErrNaN).Elem(),
-		"ErrOverflow":       reflect.ValueOf(&p_gonum_org_v1_plot_palette.ErrOverflow).Elem(),
-		"ErrUnderflow":      reflect.ValueOf(&p_gonum_org_v1_plot_palette.ErrUnderflow).Elem(),
-		"HSVA":              reflect.ValueOf((*p_gonum_org_v1_plot_palette.HSVA)(nil)),
-		"HSVAModel":         reflect.ValueOf(&p_gonum_org_v1_plot_palette.HSVAModel).Elem(),
-		"Heat":              reflect.ValueOf(p_gonum_org_v1_plot_palette.Heat),
-		"Hue":               reflect.ValueOf((*p_gonum_org_v1_plot_palette.Hue)(nil)),
-		"Palette":           reflect.ValueOf((*p_gonum_org_v1_plot_palette.Palette)(nil)),
-		"Radial":            reflect.ValueOf(p_gonum_org_v1_plot_palette.Radial),
-		"Rainbow":           reflect.ValueOf(p_gonum_org_v1_plot_palette.Rainbow),
-		"Reverse":           reflect.ValueOf(p_gonum_org_v1_plot_palette.Reverse),
+		"ColorMap":          reflect.ValueOf((*p.ColorMap)(nil)),
+		"DivergingColorMap": reflect.ValueOf((*p.DivergingColorMap)(nil)),
+		"DivergingPalette":  reflect.ValueOf((*p.DivergingPalette)(nil)),
+		"ErrNaN":            reflect.ValueOf(&p.ErrNaN).Elem(),
+		"ErrOverflow":       reflect.ValueOf(&p.ErrOverflow).Elem(),
+		"ErrUnderflow":      reflect.ValueOf(&p.ErrUnderflow).Elem(),
+		"HSVA":              reflect.ValueOf((*p.HSVA)(nil)),
+		"HSVAModel":         reflect.ValueOf(&p.HSVAModel).Elem(),
+		"Heat":              reflect.ValueOf(p.Heat),
+		"Hue":               reflect.ValueOf((*p.Hue)(nil)),
+		"Palette":           reflect.ValueOf((*p.Palette)(nil)),
+		"Radial":            reflect.ValueOf(p.Radial),
+		"Rainbow":           reflect.ValueOf(p.Rainbow),
+		"Reverse":           reflect.ValueOf(p.Reverse),
 	}
-}
-
-var gonum_org_v1_plot_paletteWrap = map[string]Wrapper{
-	"ColorMap":          {[]string{"Alpha", "At", "Max", "Min", "Palette", "SetAlpha", "SetMax", "SetMin"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_palette_ColorMap{dynamic.Wrapped{V: v}} }},
-	"DivergingColorMap": {[]string{"Alpha", "At", "ConvergePoint", "Max", "Min", "Palette", "SetAlpha", "SetConvergePoint", "SetMax", "SetMin"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_palette_DivergingColorMap{dynamic.Wrapped{V: v}} }},
-	"DivergingPalette":  {[]string{"Colors", "CriticalIndex"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_palette_DivergingPalette{dynamic.Wrapped{V: v}} }},
-	"Palette":           {[]string{"Colors"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_palette_Palette{dynamic.Wrapped{V: v}} }},
-}
-
-type w_gonum_org_v1_plot_palette_ColorMap struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_palette_ColorMap) Alpha() float64 {
-	return dynamic.Method[func(any) float64](w.V, "Alpha")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_palette_ColorMap) At(a0 float64) (p_image_color.Color, error) {
-	return dynamic.Method[func(any, float64) (p_image_color.Color, error)](w.V, "At")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_palette_ColorMap) Max() float64 {
-	return dynamic.Method[func(any) float64](w.V, "Max")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_palette_ColorMap) Min() float64 {
-	return dynamic.Method[func(any) float64](w.V, "Min")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_palette_ColorMap) Palette(a0 int) p_gonum_org_v1_plot_palette.Palette {
-	return dynamic.Method[func(any, int) p_gonum_org_v1_plot_palette.Palette](w.V, "Palette")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_palette_ColorMap) SetAlpha(a0 float64) {
-	dynamic.Method[func(any, float64)](w.V, "SetAlpha")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_palette_ColorMap) SetMax(a0 float64) {
-	dynamic.Method[func(any, float64)](w.V, "SetMax")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_palette_ColorMap) SetMin(a0 float64) {
-	dynamic.Method[func(any, float64)](w.V, "SetMin")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_plot_palette_DivergingColorMap struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_palette_DivergingColorMap) Alpha() float64 {
-	return dynamic.Method[func(any) float64](w.V, "Alpha")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_palette_DivergingColorMap) At(a0 float64) (p_image_color.Color, error) {
-	return dynamic.Method[func(any, float64) (p_image_color.Color, error)](w.V, "At")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_palette_DivergingColorMap) ConvergePoint() float64 {
-	return dynamic.Method[func(any) float64](w.V, "ConvergePoint")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_palette_DivergingColorMap) Max() float64 {
-	return dynamic.Method[func(any) float64](w.V, "Max")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_palette_DivergingColorMap) Min() float64 {
-	return dynamic.Method[func(any) float64](w.V, "Min")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_palette_DivergingColorMap) Palette(a0 int) p_gonum_org_v1_plot_palette.Palette {
-	return dynamic.Method[func(any, int) p_gonum_org_v1_plot_palette.Palette](w.V, "Palette")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_palette_DivergingColorMap) SetAlpha(a0 float64) {
-	dynamic.Method[func(any, float64)](w.V, "SetAlpha")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_palette_DivergingColorMap) SetConvergePoint(a0 float64) {
-	dynamic.Method[func(any, float64)](w.V, "SetConvergePoint")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_palette_DivergingColorMap) SetMax(a0 float64) {
-	dynamic.Method[func(any, float64)](w.V, "SetMax")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_palette_DivergingColorMap) SetMin(a0 float64) {
-	dynamic.Method[func(any, float64)](w.V, "SetMin")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_plot_palette_DivergingPalette struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_palette_DivergingPalette) Colors() []p_image_color.Color {
-	return dynamic.Method[func(any) []p_image_color.Color](w.V, "Colors")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_palette_DivergingPalette) CriticalIndex() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "CriticalIndex")(w.V.Value())
-}
-
-type w_gonum_org_v1_plot_palette_Palette struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_palette_Palette) Colors() []p_image_color.Color {
-	return dynamic.Method[func(any) []p_image_color.Color](w.V, "Colors")(w.V.Value())
 }

@@ -3,24 +3,22 @@
 package symbols
 
 import (
-	p_gonum_org_v1_plot_palette_moreland "gonum.org/v1/plot/palette/moreland"
+	p "gonum.org/v1/plot/palette/moreland"
 	"reflect"
 )
 
 func gonum_org_v1_plot_palette_morelandTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"BlackBody":          reflect.ValueOf(p_gonum_org_v1_plot_palette_moreland.BlackBody),
-		"ExtendedBlackBody":  reflect.ValueOf(p_gonum_org_v1_plot_palette_moreland.ExtendedBlackBody),
-		"ExtendedKindlmann":  reflect.ValueOf(p_gonum_org_v1_plot_palette_moreland.ExtendedKindlmann),
-		"Kindlmann":          reflect.ValueOf(p_gonum_org_v1_plot_palette_moreland.Kindlmann),
-		"NewLuminance":       reflect.ValueOf(p_gonum_org_v1_plot_palette_moreland.NewLuminance),
-		"NewSmoothDiverging": reflect.ValueOf(p_gonum_org_v1_plot_palette_moreland.NewSmoothDiverging),
-		"SmoothBlueRed":      reflect.ValueOf(p_gonum_org_v1_plot_palette_moreland.SmoothBlueRed),
-		"SmoothBlueTan":      reflect.ValueOf(p_gonum_org_v1_plot_palette_moreland.SmoothBlueTan),
-		"SmoothGreenPurple":  reflect.ValueOf(p_gonum_org_v1_plot_palette_moreland.SmoothGreenPurple),
-		"SmoothGreenRed":     reflect.ValueOf(p_gonum_org_v1_plot_palette_moreland.SmoothGreenRed),
-		"SmoothPurpleOrange": reflect.ValueOf(p_gonum_org_v1_plot_palette_moreland.SmoothPurpleOrange),
+		"BlackBody":          reflect.ValueOf(p.BlackBody),
+		"ExtendedBlackBody":  reflect.ValueOf(p.ExtendedBlackBody),
+		"ExtendedKindlmann":  reflect.ValueOf(p.ExtendedKindlmann),
+		"Kindlmann":          reflect.ValueOf(p.Kindlmann),
+		"NewLuminance":       reflect.ValueOf(p.NewLuminance),
+		"NewSmoothDiverging": reflect.ValueOf(p.NewSmoothDiverging),
+		"SmoothBlueRed":      reflect.ValueOf(p.SmoothBlueRed),
+		"SmoothBlueTan":      reflect.ValueOf(p.SmoothBlueTan),
+		"SmoothGreenPurple":  reflect.ValueOf(p.SmoothGreenPurple),
+		"SmoothGreenRed":     reflect.ValueOf(p.SmoothGreenRed),
+		"SmoothPurpleOrange": reflect.ValueOf(p.SmoothPurpleOrange),
 	}
 }
-
-var gonum_org_v1_plot_palette_morelandWrap = map[string]Wrapper{}

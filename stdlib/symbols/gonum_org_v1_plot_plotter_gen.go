@@ -3,196 +3,93 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_gonum_org_v1_plot_plotter "gonum.org/v1/plot/plotter"
+	p "gonum.org/v1/plot/plotter"
 	"reflect"
 )
 
 func gonum_org_v1_plot_plotterTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"BarChart":                 reflect.ValueOf((*p_gonum_org_v1_plot_plotter.BarChart)(nil)),
-		"BoxPlot":                  reflect.ValueOf((*p_gonum_org_v1_plot_plotter.BoxPlot)(nil)),
-		"CheckFloats":              reflect.ValueOf(p_gonum_org_v1_plot_plotter.CheckFloats),
-		"ColorBar":                 reflect.ValueOf((*p_gonum_org_v1_plot_plotter.ColorBar)(nil)),
-		"Contour":                  reflect.ValueOf((*p_gonum_org_v1_plot_plotter.Contour)(nil)),
-		"CopyValues":               reflect.ValueOf(p_gonum_org_v1_plot_plotter.CopyValues),
-		"CopyXYZs":                 reflect.ValueOf(p_gonum_org_v1_plot_plotter.CopyXYZs),
-		"CopyXYs":                  reflect.ValueOf(p_gonum_org_v1_plot_plotter.CopyXYs),
-		"DefaultCapWidth":          reflect.ValueOf(&p_gonum_org_v1_plot_plotter.DefaultCapWidth).Elem(),
-		"DefaultFont":              reflect.ValueOf(&p_gonum_org_v1_plot_plotter.DefaultFont).Elem(),
-		"DefaultFontSize":          reflect.ValueOf(&p_gonum_org_v1_plot_plotter.DefaultFontSize).Elem(),
-		"DefaultGlyphStyle":        reflect.ValueOf(&p_gonum_org_v1_plot_plotter.DefaultGlyphStyle).Elem(),
-		"DefaultGridLineStyle":     reflect.ValueOf(&p_gonum_org_v1_plot_plotter.DefaultGridLineStyle).Elem(),
-		"DefaultLineStyle":         reflect.ValueOf(&p_gonum_org_v1_plot_plotter.DefaultLineStyle).Elem(),
-		"DefaultQuartMedianStyle":  reflect.ValueOf(&p_gonum_org_v1_plot_plotter.DefaultQuartMedianStyle).Elem(),
-		"DefaultQuartWhiskerStyle": reflect.ValueOf(&p_gonum_org_v1_plot_plotter.DefaultQuartWhiskerStyle).Elem(),
-		"ErrInfinity":              reflect.ValueOf(&p_gonum_org_v1_plot_plotter.ErrInfinity).Elem(),
-		"ErrNaN":                   reflect.ValueOf(&p_gonum_org_v1_plot_plotter.ErrNaN).Elem(),
-		"ErrNoData":                reflect.ValueOf(&p_gonum_org_v1_plot_plotter.ErrNoData).Elem(),
-		"Errors":                   reflect.ValueOf((*p_gonum_org_v1_plot_plotter.Errors)(nil)),
-		"Field":                    reflect.ValueOf((*p_gonum_org_v1_plot_plotter.Field)(nil)),
-		"FieldXY":                  reflect.ValueOf((*p_gonum_org_v1_plot_plotter.FieldXY)(nil)),
-		"Flow":                     reflect.ValueOf((*p_gonum_org_v1_plot_plotter.Flow)(nil)),
-		"Function":                 reflect.ValueOf((*p_gonum_org_v1_plot_plotter.Function)(nil)),
-		"GlyphBoxes":               reflect.ValueOf((*p_gonum_org_v1_plot_plotter.GlyphBoxes)(nil)),
-		"Grid":                     reflect.ValueOf((*p_gonum_org_v1_plot_plotter.Grid)(nil)),
-		"GridXYZ":                  reflect.ValueOf((*p_gonum_org_v1_plot_plotter.GridXYZ)(nil)),
-		"HeatMap":                  reflect.ValueOf((*p_gonum_org_v1_plot_plotter.HeatMap)(nil)),
-		"Histogram":                reflect.ValueOf((*p_gonum_org_v1_plot_plotter.Histogram)(nil)),
-		"HistogramBin":             reflect.ValueOf((*p_gonum_org_v1_plot_plotter.HistogramBin)(nil)),
-		"Image":                    reflect.ValueOf((*p_gonum_org_v1_plot_plotter.Image)(nil)),
-		"Labeller":                 reflect.ValueOf((*p_gonum_org_v1_plot_plotter.Labeller)(nil)),
-		"Labels":                   reflect.ValueOf((*p_gonum_org_v1_plot_plotter.Labels)(nil)),
-		"Line":                     reflect.ValueOf((*p_gonum_org_v1_plot_plotter.Line)(nil)),
-		"NewBarChart":              reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewBarChart),
-		"NewBoxPlot":               reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewBoxPlot),
-		"NewContour":               reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewContour),
-		"NewField":                 reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewField),
-		"NewFunction":              reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewFunction),
-		"NewGlyphBoxes":            reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewGlyphBoxes),
-		"NewGrid":                  reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewGrid),
-		"NewHeatMap":               reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewHeatMap),
-		"NewHist":                  reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewHist),
-		"NewHistogram":             reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewHistogram),
-		"NewImage":                 reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewImage),
-		"NewLabels":                reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewLabels),
-		"NewLine":                  reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewLine),
-		"NewLinePoints":            reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewLinePoints),
-		"NewPolygon":               reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewPolygon),
-		"NewQuartPlot":             reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewQuartPlot),
-		"NewSankey":                reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewSankey),
-		"NewScatter":               reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewScatter),
-		"NewXErrorBars":            reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewXErrorBars),
-		"NewYErrorBars":            reflect.ValueOf(p_gonum_org_v1_plot_plotter.NewYErrorBars),
-		"PaletteThumbnailers":      reflect.ValueOf(p_gonum_org_v1_plot_plotter.PaletteThumbnailers),
-		"Polygon":                  reflect.ValueOf((*p_gonum_org_v1_plot_plotter.Polygon)(nil)),
-		"QuartPlot":                reflect.ValueOf((*p_gonum_org_v1_plot_plotter.QuartPlot)(nil)),
-		"Range":                    reflect.ValueOf(p_gonum_org_v1_plot_plotter.Range),
-		"Sankey":                   reflect.ValueOf((*p_gonum_org_v1_plot_plotter.Sankey)(nil)),
-		"Scatter":                  reflect.ValueOf((*p_gonum_org_v1_plot_plotter.Scatter)(nil)),
-		"StepKind":                 reflect.ValueOf((*p_gonum_org_v1_plot_plotter.StepKind)(nil)),
-		"ValueLabels":              reflect.ValueOf((*p_gonum_org_v1_plot_plotter.ValueLabels)(nil)),
-		"Valuer":                   reflect.ValueOf((*p_gonum_org_v1_plot_plotter.Valuer)(nil)),
-		"Values":                   reflect.ValueOf((*p_gonum_org_v1_plot_plotter.Values)(nil)),
-		"XErrorBars":               reflect.ValueOf((*p_gonum_org_v1_plot_plotter.XErrorBars)(nil)),
-		"XErrorer":                 reflect.ValueOf((*p_gonum_org_v1_plot_plotter.XErrorer)(nil)),
-		"XErrors":                  reflect.ValueOf((*p_gonum_org_v1_plot_plotter.XErrors)(nil)),
-		"XValues":                  reflect.ValueOf((*p_gonum_org_v1_plot_plotter.XValues)(nil)),
-		"XY":                       reflect.ValueOf((*p_gonum_org_v1_plot_plotter.XY)(nil)),
-		"XYLabeller":               reflect.ValueOf((*p_gonum_org_v1_plot_plotter.XYLabeller)(nil)),
-		"XYLabels":                 reflect.ValueOf((*p_gonum_org_v1_plot_plotter.XYLabels)(nil)),
-		"XYRange":                  reflect.ValueOf(p_gonum_org_v1_plot_plotter.XYRange),
-		"XYValues":                 reflect.ValueOf((*p_gonum_org_v1_plot_plotter.XYValues)(nil)),
-		"XYZ":                      reflect.ValueOf((*p_gonum_org_v1_plot_plotter.XYZ)(nil)),
-		"XYZer":                    reflect.ValueOf((*p_gonum_org_v1_plot_plotter.XYZer)(nil)),
-		"XYZs":                     reflect.ValueOf((*p_gonum_org_v1_plot_plotter.XYZs)(nil)),
-		"XYer":                     reflect.ValueOf((*p_gonum_org_v1_plot_plotter.XYer)(nil)),
-		"XYs":                      reflect.ValueOf((*p_gonum_org_v1_plot_plotter.XYs)(nil)),
-		"YErrorBars":               reflect.ValueOf((*p_gonum_org_v1_plot_plotter.YErrorBars)(nil)),
-		"YErrorer":                 reflect.ValueOf((*p_gonum_org_v1_plot_plotter.YErrorer)(nil)),
-		"YErrors":                  reflect.ValueOf((*p_gonum_org_v1_plot_plotter.YErrors)(nil)),
-		"YValues":                  reflect.ValueOf((*p_gonum_org_v1_plot_plotter.YValues)(nil)),
+		"BarChart":                 reflect.ValueOf((*p.BarChart)(nil)),
+		"BoxPlot":                  reflect.ValueOf((*p.BoxPlot)(nil)),
+		"CheckFloats":              reflect.ValueOf(p.CheckFloats),
+		"ColorBar":                 reflect.ValueOf((*p.ColorBar)(nil)),
+		"Contour":                  reflect.ValueOf((*p.Contour)(nil)),
+		"CopyValues":               reflect.ValueOf(p.CopyValues),
+		"CopyXYZs":                 reflect.ValueOf(p.CopyXYZs),
+		"CopyXYs":                  reflect.ValueOf(p.CopyXYs),
+		"DefaultCapWidth":          reflect.ValueOf(&p.DefaultCapWidth).Elem(),
+		"DefaultFont":              reflect.ValueOf(&p.DefaultFont).Elem(),
+		"DefaultFontSize":          reflect.ValueOf(&p.DefaultFontSize).Elem(),
+		"DefaultGlyphStyle":        reflect.ValueOf(&p.DefaultGlyphStyle).Elem(),
+		"DefaultGridLineStyle":     reflect.ValueOf(&p.DefaultGridLineStyle).Elem(),
+		"DefaultLineStyle":         reflect.ValueOf(&p.DefaultLineStyle).Elem(),
+		"DefaultQuartMedianStyle":  reflect.ValueOf(&p.DefaultQuartMedianStyle).Elem(),
+		"DefaultQuartWhiskerStyle": reflect.ValueOf(&p.DefaultQuartWhiskerStyle).Elem(),
+		"ErrInfinity":              reflect.ValueOf(&p.ErrInfinity).Elem(),
+		"ErrNaN":                   reflect.ValueOf(&p.ErrNaN).Elem(),
+		"ErrNoData":                reflect.ValueOf(&p.ErrNoData).Elem(),
+		"Errors":                   reflect.ValueOf((*p.Errors)(nil)),
+		"Field":                    reflect.ValueOf((*p.Field)(nil)),
+		"FieldXY":                  reflect.ValueOf((*p.FieldXY)(nil)),
+		"Flow":                     reflect.ValueOf((*p.Flow)(nil)),
+		"Function":                 reflect.ValueOf((*p.Function)(nil)),
+		"GlyphBoxes":               reflect.ValueOf((*p.GlyphBoxes)(nil)),
+		"Grid":                     reflect.ValueOf((*p.Grid)(nil)),
+		"GridXYZ":                  reflect.ValueOf((*p.GridXYZ)(nil)),
+		"HeatMap":                  reflect.ValueOf((*p.HeatMap)(nil)),
+		"Histogram":                reflect.ValueOf((*p.Histogram)(nil)),
+		"HistogramBin":             reflect.ValueOf((*p.HistogramBin)(nil)),
+		"Image":                    reflect.ValueOf((*p.Image)(nil)),
+		"Labeller":                 reflect.ValueOf((*p.Labeller)(nil)),
+		"Labels":                   reflect.ValueOf((*p.Labels)(nil)),
+		"Line":                     reflect.ValueOf((*p.Line)(nil)),
+		"NewBarChart":              reflect.ValueOf(p.NewBarChart),
+		"NewBoxPlot":               reflect.ValueOf(p.NewBoxPlot),
+		"NewContour":               reflect.ValueOf(p.NewContour),
+		"NewField":                 reflect.ValueOf(p.NewField),
+		"NewFunction":              reflect.ValueOf(p.NewFunction),
+		"NewGlyphBoxes":            reflect.ValueOf(p.NewGlyphBoxes),
+		"NewGrid":                  reflect.ValueOf(p.NewGrid),
+		"NewHeatMap":               reflect.ValueOf(p.NewHeatMap),
+		"NewHist":                  reflect.ValueOf(p.NewHist),
+		"NewHistogram":             reflect.ValueOf(p.NewHistogram),
+		"NewImage":                 reflect.ValueOf(p.NewImage),
+		"NewLabels":                reflect.ValueOf(p.NewLabels),
+		"NewLine":                  reflect.ValueOf(p.NewLine),
+		"NewLinePoints":            reflect.ValueOf(p.NewLinePoints),
+		"NewPolygon":               reflect.ValueOf(p.NewPolygon),
+		"NewQuartPlot":             reflect.ValueOf(p.NewQuartPlot),
+		"NewSankey":                reflect.ValueOf(p.NewSankey),
+		"NewScatter":               reflect.ValueOf(p.NewScatter),
+		"NewXErrorBars":            reflect.ValueOf(p.NewXErrorBars),
+		"NewYErrorBars":            reflect.ValueOf(p.NewYErrorBars),
+		"PaletteThumbnailers":      reflect.ValueOf(p.PaletteThumbnailers),
+		"Polygon":                  reflect.ValueOf((*p.Polygon)(nil)),
+		"QuartPlot":                reflect.ValueOf((*p.QuartPlot)(nil)),
+		"Range":                    reflect.ValueOf(p.Range),
+		"Sankey":                   reflect.ValueOf((*p.Sankey)(nil)),
+		"Scatter":                  reflect.ValueOf((*p.Scatter)(nil)),
+		"StepKind":                 reflect.ValueOf((*p.StepKind)(nil)),
+		"ValueLabels":              reflect.ValueOf((*p.ValueLabels)(nil)),
+		"Valuer":                   reflect.ValueOf((*p.Valuer)(nil)),
+		"Values":                   reflect.ValueOf((*p.Values)(nil)),
+		"XErrorBars":               reflect.ValueOf((*p.XErrorBars)(nil)),
+		"XErrorer":                 reflect.ValueOf((*p.XErrorer)(nil)),
+		"XErrors":                  reflect.ValueOf((*p.XErrors)(nil)),
+		"XValues":                  reflect.ValueOf((*p.XValues)(nil)),
+		"XY":                       reflect.ValueOf((*p.XY)(nil)),
+		"XYLabeller":               reflect.ValueOf((*p.XYLabeller)(nil)),
+		"XYLabels":                 reflect.ValueOf((*p.XYLabels)(nil)),
+		"XYRange":                  reflect.ValueOf(p.XYRange),
+		"XYValues":                 reflect.ValueOf((*p.XYValues)(nil)),
+		"XYZ":                      reflect.ValueOf((*p.XYZ)(nil)),
+		"XYZer":                    reflect.ValueOf((*p.XYZer)(nil)),
+		"XYZs":                     reflect.ValueOf((*p.XYZs)(nil)),
+		"XYer":                     reflect.ValueOf((*p.XYer)(nil)),
+		"XYs":                      reflect.ValueOf((*p.XYs)(nil)),
+		"YErrorBars":               reflect.ValueOf((*p.YErrorBars)(nil)),
+		"YErrorer":                 reflect.ValueOf((*p.YErrorer)(nil)),
+		"YErrors":                  reflect.ValueOf((*p.YErrors)(nil)),
+		"YValues":                  reflect.ValueOf((*p.YValues)(nil)),
 	}
-}
-
-var gonum_org_v1_plot_plotterWrap = map[string]Wrapper{
-	"FieldXY":    {[]string{"Dims", "Vector", "X", "Y"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_plotter_FieldXY{dynamic.Wrapped{V: v}} }},
-	"GridXYZ":    {[]string{"Dims", "X", "Y", "Z"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_plotter_GridXYZ{dynamic.Wrapped{V: v}} }},
-	"Labeller":   {[]string{"Label"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_plotter_Labeller{dynamic.Wrapped{V: v}} }},
-	"Valuer":     {[]string{"Len", "Value"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_plotter_Valuer{dynamic.Wrapped{V: v}} }},
-	"XErrorer":   {[]string{"XError"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_plotter_XErrorer{dynamic.Wrapped{V: v}} }},
-	"XYLabeller": {[]string{"Label", "Len", "XY"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_plotter_XYLabeller{dynamic.Wrapped{V: v}} }},
-	"XYZer":      {[]string{"Len", "XY", "XYZ"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_plotter_XYZer{dynamic.Wrapped{V: v}} }},
-	"XYer":       {[]string{"Len", "XY"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_plotter_XYer{dynamic.Wrapped{V: v}} }},
-	"YErrorer":   {[]string{"YError"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_plotter_YErrorer{dynamic.Wrapped{V: v}} }},
-}
-
-type w_gonum_org_v1_plot_plotter_FieldXY struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_plotter_FieldXY) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_plotter_FieldXY) Vector(a0 int, a1 int) p_gonum_org_v1_plot_plotter.XY {
-	return dynamic.Method[func(any, int, int) p_gonum_org_v1_plot_plotter.XY](w.V, "Vector")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_plot_plotter_FieldXY) X(a0 int) float64 {
-	return dynamic.Method[func(any, int) float64](w.V, "X")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_plotter_FieldXY) Y(a0 int) float64 {
-	return dynamic.Method[func(any, int) float64](w.V, "Y")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_plot_plotter_GridXYZ struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_plotter_GridXYZ) Dims() (int, int) {
-	return dynamic.Method[func(any) (int, int)](w.V, "Dims")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_plotter_GridXYZ) X(a0 int) float64 {
-	return dynamic.Method[func(any, int) float64](w.V, "X")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_plotter_GridXYZ) Y(a0 int) float64 {
-	return dynamic.Method[func(any, int) float64](w.V, "Y")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_plotter_GridXYZ) Z(a0 int, a1 int) float64 {
-	return dynamic.Method[func(any, int, int) float64](w.V, "Z")(w.V.Value(), a0, a1)
-}
-
-type w_gonum_org_v1_plot_plotter_Labeller struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_plotter_Labeller) Label(a0 int) string {
-	return dynamic.Method[func(any, int) string](w.V, "Label")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_plot_plotter_Valuer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_plotter_Valuer) Len() int {
-	return dynamic.Method[func(any) int](w.V, "Len")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_plotter_Valuer) Value(a0 int) float64 {
-	return dynamic.Method[func(any, int) float64](w.V, "Value")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_plot_plotter_XErrorer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_plotter_XErrorer) XError(a0 int) (float64, float64) {
-	return dynamic.Method[func(any, int) (float64, float64)](w.V, "XError")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_plot_plotter_XYLabeller struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_plotter_XYLabeller) Label(a0 int) string {
-	return dynamic.Method[func(any, int) string](w.V, "Label")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_plotter_XYLabeller) Len() int {
-	return dynamic.Method[func(any) int](w.V, "Len")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_plotter_XYLabeller) XY(a0 int) (float64, float64) {
-	return dynamic.Method[func(any, int) (float64, float64)](w.V, "XY")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_plot_plotter_XYZer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_plotter_XYZer) Len() int {
-	return dynamic.Method[func(any) int](w.V, "Len")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_plotter_XYZer) XY(a0 int) (float64, float64) {
-	return dynamic.Method[func(any, int) (float64, float64)](w.V, "XY")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_plotter_XYZer) XYZ(a0 int) (float64, float64, float64) {
-	return dynamic.Method[func(any, int) (float64, float64, float64)](w.V, "XYZ")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_plot_plotter_XYer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_plotter_XYer) Len() int {
-	return dynamic.Method[func(any) int](w.V, "Len")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_plotter_XYer) XY(a0 int) (float64, float64) {
-	return dynamic.Method[func(any, int) (float64, float64)](w.V, "XY")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_plot_plotter_YErrorer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_plotter_YErrorer) YError(a0 int) (float64, float64) {
-	return dynamic.Method[func(any, int) (float64, float64)](w.V, "YError")(w.V.Value(), a0)
 }

@@ -3,33 +3,31 @@
 package symbols
 
 import (
-	p_gonum_org_v1_plot_plotutil "gonum.org/v1/plot/plotutil"
+	p "gonum.org/v1/plot/plotutil"
 	"reflect"
 )
 
 func gonum_org_v1_plot_plotutilTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AddBoxPlots":         reflect.ValueOf(p_gonum_org_v1_plot_plotutil.AddBoxPlots),
-		"AddErrorBars":        reflect.ValueOf(p_gonum_org_v1_plot_plotutil.AddErrorBars),
-		"AddLinePoints":       reflect.ValueOf(p_gonum_org_v1_plot_plotutil.AddLinePoints),
-		"AddLines":            reflect.ValueOf(p_gonum_org_v1_plot_plotutil.AddLines),
-		"AddScatters":         reflect.ValueOf(p_gonum_org_v1_plot_plotutil.AddScatters),
-		"AddStackedAreaPlots": reflect.ValueOf(p_gonum_org_v1_plot_plotutil.AddStackedAreaPlots),
-		"AddXErrorBars":       reflect.ValueOf(p_gonum_org_v1_plot_plotutil.AddXErrorBars),
-		"AddYErrorBars":       reflect.ValueOf(p_gonum_org_v1_plot_plotutil.AddYErrorBars),
-		"Color":               reflect.ValueOf(p_gonum_org_v1_plot_plotutil.Color),
-		"DarkColors":          reflect.ValueOf(&p_gonum_org_v1_plot_plotutil.DarkColors).Elem(),
-		"Dashes":              reflect.ValueOf(p_gonum_org_v1_plot_plotutil.Dashes),
-		"DefaultColors":       reflect.ValueOf(&p_gonum_org_v1_plot_plotutil.DefaultColors).Elem(),
-		"DefaultDashes":       reflect.ValueOf(&p_gonum_org_v1_plot_plotutil.DefaultDashes).Elem(),
-		"DefaultGlyphShapes":  reflect.ValueOf(&p_gonum_org_v1_plot_plotutil.DefaultGlyphShapes).Elem(),
-		"ErrorPoints":         reflect.ValueOf((*p_gonum_org_v1_plot_plotutil.ErrorPoints)(nil)),
-		"MeanAndConf95":       reflect.ValueOf(p_gonum_org_v1_plot_plotutil.MeanAndConf95),
-		"MedianAndMinMax":     reflect.ValueOf(p_gonum_org_v1_plot_plotutil.MedianAndMinMax),
-		"NewErrorPoints":      reflect.ValueOf(p_gonum_org_v1_plot_plotutil.NewErrorPoints),
-		"Shape":               reflect.ValueOf(p_gonum_org_v1_plot_plotutil.Shape),
-		"SoftColors":          reflect.ValueOf(&p_gonum_org_v1_plot_plotutil.SoftColors).Elem(),
+		"AddBoxPlots":         reflect.ValueOf(p.AddBoxPlots),
+		"AddErrorBars":        reflect.ValueOf(p.AddErrorBars),
+		"AddLinePoints":       reflect.ValueOf(p.AddLinePoints),
+		"AddLines":            reflect.ValueOf(p.AddLines),
+		"AddScatters":         reflect.ValueOf(p.AddScatters),
+		"AddStackedAreaPlots": reflect.ValueOf(p.AddStackedAreaPlots),
+		"AddXErrorBars":       reflect.ValueOf(p.AddXErrorBars),
+		"AddYErrorBars":       reflect.ValueOf(p.AddYErrorBars),
+		"Color":               reflect.ValueOf(p.Color),
+		"DarkColors":          reflect.ValueOf(&p.DarkColors).Elem(),
+		"Dashes":              reflect.ValueOf(p.Dashes),
+		"DefaultColors":       reflect.ValueOf(&p.DefaultColors).Elem(),
+		"DefaultDashes":       reflect.ValueOf(&p.DefaultDashes).Elem(),
+		"DefaultGlyphShapes":  reflect.ValueOf(&p.DefaultGlyphShapes).Elem(),
+		"ErrorPoints":         reflect.ValueOf((*p.ErrorPoints)(nil)),
+		"MeanAndConf95":       reflect.ValueOf(p.MeanAndConf95),
+		"MedianAndMinMax":     reflect.ValueOf(p.MedianAndMinMax),
+		"NewErrorPoints":      reflect.ValueOf(p.NewErrorPoints),
+		"Shape":               reflect.ValueOf(p.Shape),
+		"SoftColors":          reflect.ValueOf(&p.SoftColors).Elem(),
 	}
 }
-
-var gonum_org_v1_plot_plotutilWrap = map[string]Wrapper{}

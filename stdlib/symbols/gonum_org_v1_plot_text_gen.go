@@ -3,42 +3,17 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_gonum_org_v1_plot_font "gonum.org/v1/plot/font"
-	p_gonum_org_v1_plot_text "gonum.org/v1/plot/text"
-	p_gonum_org_v1_plot_vg "gonum.org/v1/plot/vg"
+	p "gonum.org/v1/plot/text"
 	"reflect"
 )
 
 func gonum_org_v1_plot_textTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Handler":    reflect.ValueOf((*p_gonum_org_v1_plot_text.Handler)(nil)),
-		"Latex":      reflect.ValueOf((*p_gonum_org_v1_plot_text.Latex)(nil)),
-		"Plain":      reflect.ValueOf((*p_gonum_org_v1_plot_text.Plain)(nil)),
-		"Style":      reflect.ValueOf((*p_gonum_org_v1_plot_text.Style)(nil)),
-		"XAlignment": reflect.ValueOf((*p_gonum_org_v1_plot_text.XAlignment)(nil)),
-		"YAlignment": reflect.ValueOf((*p_gonum_org_v1_plot_text.YAlignment)(nil)),
+		"Handler":    reflect.ValueOf((*p.Handler)(nil)),
+		"Latex":      reflect.ValueOf((*p.Latex)(nil)),
+		"Plain":      reflect.ValueOf((*p.Plain)(nil)),
+		"Style":      reflect.ValueOf((*p.Style)(nil)),
+		"XAlignment": reflect.ValueOf((*p.XAlignment)(nil)),
+		"YAlignment": reflect.ValueOf((*p.YAlignment)(nil)),
 	}
-}
-
-var gonum_org_v1_plot_textWrap = map[string]Wrapper{
-	"Handler": {[]string{"Box", "Cache", "Draw", "Extents", "Lines"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_text_Handler{dynamic.Wrapped{V: v}} }},
-}
-
-type w_gonum_org_v1_plot_text_Handler struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_text_Handler) Box(a0 string, a1 p_gonum_org_v1_plot_font.Font) (p_gonum_org_v1_plot_vg.Length, p_gonum_org_v1_plot_vg.Length, p_gonum_org_v1_plot_vg.Length) {
-	return dynamic.Method[func(any, string, p_gonum_org_v1_plot_font.Font) (p_gonum_org_v1_plot_vg.Length, p_gonum_org_v1_plot_vg.Length, p_gonum_org_v1_plot_vg.Length)](w.V, "Box")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_plot_text_Handler) Cache() *p_gonum_org_v1_plot_font.Cache {
-	return dynamic.Method[func(any) *p_gonum_org_v1_plot_font.Cache](w.V, "Cache")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_text_Handler) Draw(a0 p_gonum_org_v1_plot_vg.Canvas, a1 string, a2 p_gonum_org_v1_plot_text.Style, a3 p_gonum_org_v1_plot_vg.Point) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg.Canvas, string, p_gonum_org_v1_plot_text.Style, p_gonum_org_v1_plot_vg.Point)](w.V, "Draw")(w.V.Value(), a0, a1, a2, a3)
-}
-func (w w_gonum_org_v1_plot_text_Handler) Extents(a0 p_gonum_org_v1_plot_font.Font) p_gonum_org_v1_plot_font.Extents {
-	return dynamic.Method[func(any, p_gonum_org_v1_plot_font.Font) p_gonum_org_v1_plot_font.Extents](w.V, "Extents")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_text_Handler) Lines(a0 string) []string {
-	return dynamic.Method[func(any, string) []string](w.V, "Lines")(w.V.Value(), a0)
 }

@@ -3,68 +3,35 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_gonum_org_v1_plot_font "gonum.org/v1/plot/font"
-	p_gonum_org_v1_plot_text "gonum.org/v1/plot/text"
-	p_gonum_org_v1_plot_vg "gonum.org/v1/plot/vg"
-	p_gonum_org_v1_plot_vg_draw "gonum.org/v1/plot/vg/draw"
+	p "gonum.org/v1/plot/vg/draw"
 	"reflect"
 )
 
 func gonum_org_v1_plot_vg_drawTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"BoxGlyph":           reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.BoxGlyph)(nil)),
-		"Canvas":             reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.Canvas)(nil)),
-		"CircleGlyph":        reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.CircleGlyph)(nil)),
-		"Crop":               reflect.ValueOf(p_gonum_org_v1_plot_vg_draw.Crop),
-		"CrossGlyph":         reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.CrossGlyph)(nil)),
-		"Formats":            reflect.ValueOf(p_gonum_org_v1_plot_vg_draw.Formats),
-		"GlyphDrawer":        reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.GlyphDrawer)(nil)),
-		"GlyphStyle":         reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.GlyphStyle)(nil)),
-		"LineStyle":          reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.LineStyle)(nil)),
-		"New":                reflect.ValueOf(p_gonum_org_v1_plot_vg_draw.New),
-		"NewCanvas":          reflect.ValueOf(p_gonum_org_v1_plot_vg_draw.NewCanvas),
-		"NewFormattedCanvas": reflect.ValueOf(p_gonum_org_v1_plot_vg_draw.NewFormattedCanvas),
-		"PlainTextHandler":   reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.PlainTextHandler)(nil)),
-		"PlusGlyph":          reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.PlusGlyph)(nil)),
-		"PyramidGlyph":       reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.PyramidGlyph)(nil)),
-		"RegisterFormat":     reflect.ValueOf(p_gonum_org_v1_plot_vg_draw.RegisterFormat),
-		"RingGlyph":          reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.RingGlyph)(nil)),
-		"SquareGlyph":        reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.SquareGlyph)(nil)),
-		"TextHandler":        reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.TextHandler)(nil)),
-		"TextStyle":          reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.TextStyle)(nil)),
-		"Tiles":              reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.Tiles)(nil)),
-		"TriangleGlyph":      reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.TriangleGlyph)(nil)),
-		"XAlignment":         reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.XAlignment)(nil)),
-		"YAlignment":         reflect.ValueOf((*p_gonum_org_v1_plot_vg_draw.YAlignment)(nil)),
+		"BoxGlyph":           reflect.ValueOf((*p.BoxGlyph)(nil)),
+		"Canvas":             reflect.ValueOf((*p.Canvas)(nil)),
+		"CircleGlyph":        reflect.ValueOf((*p.CircleGlyph)(nil)),
+		"Crop":               reflect.ValueOf(p.Crop),
+		"CrossGlyph":         reflect.ValueOf((*p.CrossGlyph)(nil)),
+		"Formats":            reflect.ValueOf(p.Formats),
+		"GlyphDrawer":        reflect.ValueOf((*p.GlyphDrawer)(nil)),
+		"GlyphStyle":         reflect.ValueOf((*p.GlyphStyle)(nil)),
+		"LineStyle":          reflect.ValueOf((*p.LineStyle)(nil)),
+		"New":                reflect.ValueOf(p.New),
+		"NewCanvas":          reflect.ValueOf(p.NewCanvas),
+		"NewFormattedCanvas": reflect.ValueOf(p.NewFormattedCanvas),
+		"PlainTextHandler":   reflect.ValueOf((*p.PlainTextHandler)(nil)),
+		"PlusGlyph":          reflect.ValueOf((*p.PlusGlyph)(nil)),
+		"PyramidGlyph":       reflect.ValueOf((*p.PyramidGlyph)(nil)),
+		"RegisterFormat":     reflect.ValueOf(p.RegisterFormat),
+		"RingGlyph":          reflect.ValueOf((*p.RingGlyph)(nil)),
+		"SquareGlyph":        reflect.ValueOf((*p.SquareGlyph)(nil)),
+		"TextHandler":        reflect.ValueOf((*p.TextHandler)(nil)),
+		"TextStyle":          reflect.ValueOf((*p.TextStyle)(nil)),
+		"Tiles":              reflect.ValueOf((*p.Tiles)(nil)),
+		"TriangleGlyph":      reflect.ValueOf((*p.TriangleGlyph)(nil)),
+		"XAlignment":         reflect.ValueOf((*p.XAlignment)(nil)),
+		"YAlignment":         reflect.ValueOf((*p.YAlignment)(nil)),
 	}
-}
-
-var gonum_org_v1_plot_vg_drawWrap = map[string]Wrapper{
-	"GlyphDrawer": {[]string{"DrawGlyph"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_vg_draw_GlyphDrawer{dynamic.Wrapped{V: v}} }},
-	"TextHandler": {[]string{"Box", "Cache", "Draw", "Extents", "Lines"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_vg_draw_TextHandler{dynamic.Wrapped{V: v}} }},
-}
-
-type w_gonum_org_v1_plot_vg_draw_GlyphDrawer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_vg_draw_GlyphDrawer) DrawGlyph(a0 *p_gonum_org_v1_plot_vg_draw.Canvas, a1 p_gonum_org_v1_plot_vg_draw.GlyphStyle, a2 p_gonum_org_v1_plot_vg.Point) {
-	dynamic.Method[func(any, *p_gonum_org_v1_plot_vg_draw.Canvas, p_gonum_org_v1_plot_vg_draw.GlyphStyle, p_gonum_org_v1_plot_vg.Point)](w.V, "DrawGlyph")(w.V.Value(), a0, a1, a2)
-}
-
-type w_gonum_org_v1_plot_vg_draw_TextHandler struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_vg_draw_TextHandler) Box(a0 string, a1 p_gonum_org_v1_plot_font.Font) (p_gonum_org_v1_plot_vg.Length, p_gonum_org_v1_plot_vg.Length, p_gonum_org_v1_plot_vg.Length) {
-	return dynamic.Method[func(any, string, p_gonum_org_v1_plot_font.Font) (p_gonum_org_v1_plot_vg.Length, p_gonum_org_v1_plot_vg.Length, p_gonum_org_v1_plot_vg.Length)](w.V, "Box")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_plot_vg_draw_TextHandler) Cache() *p_gonum_org_v1_plot_font.Cache {
-	return dynamic.Method[func(any) *p_gonum_org_v1_plot_font.Cache](w.V, "Cache")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_vg_draw_TextHandler) Draw(a0 p_gonum_org_v1_plot_vg.Canvas, a1 string, a2 p_gonum_org_v1_plot_text.Style, a3 p_gonum_org_v1_plot_vg.Point) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg.Canvas, string, p_gonum_org_v1_plot_text.Style, p_gonum_org_v1_plot_vg.Point)](w.V, "Draw")(w.V.Value(), a0, a1, a2, a3)
-}
-func (w w_gonum_org_v1_plot_vg_draw_TextHandler) Extents(a0 p_gonum_org_v1_plot_font.Font) p_gonum_org_v1_plot_font.Extents {
-	return dynamic.Method[func(any, p_gonum_org_v1_plot_font.Font) p_gonum_org_v1_plot_font.Extents](w.V, "Extents")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_vg_draw_TextHandler) Lines(a0 string) []string {
-	return dynamic.Method[func(any, string) []string](w.V, "Lines")(w.V.Value(), a0)
 }

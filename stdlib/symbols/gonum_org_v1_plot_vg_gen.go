@@ -3,160 +3,23 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_gonum_org_v1_plot_font "gonum.org/v1/plot/font"
-	p_gonum_org_v1_plot_vg "gonum.org/v1/plot/vg"
-	p_image "image"
-	p_image_color "image/color"
-	p_io "io"
+	p "gonum.org/v1/plot/vg"
 	"reflect"
 )
 
 func gonum_org_v1_plot_vgTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Canvas":         reflect.ValueOf((*p_gonum_org_v1_plot_vg.Canvas)(nil)),
-		"CanvasSizer":    reflect.ValueOf((*p_gonum_org_v1_plot_vg.CanvasSizer)(nil)),
-		"CanvasWriterTo": reflect.ValueOf((*p_gonum_org_v1_plot_vg.CanvasWriterTo)(nil)),
-		"Initialize":     reflect.ValueOf(p_gonum_org_v1_plot_vg.Initialize),
-		"Length":         reflect.ValueOf((*p_gonum_org_v1_plot_vg.Length)(nil)),
-		"MultiCanvas":    reflect.ValueOf(p_gonum_org_v1_plot_vg.MultiCanvas),
-		"ParseLength":    reflect.ValueOf(p_gonum_org_v1_plot_vg.ParseLength),
-		"Path":           reflect.ValueOf((*p_gonum_org_v1_plot_vg.Path)(nil)),
-		"PathComp":       reflect.ValueOf((*p_gonum_org_v1_plot_vg.PathComp)(nil)),
-		"Point":          reflect.ValueOf((*p_gonum_org_v1_plot_vg.Point)(nil)),
-		"Points":         reflect.ValueOf(p_gonum_org_v1_plot_vg.Points),
-		"Rectangle":      reflect.ValueOf((*p_gonum_org_v1_plot_vg.Rectangle)(nil)),
+		"Canvas":         reflect.ValueOf((*p.Canvas)(nil)),
+		"CanvasSizer":    reflect.ValueOf((*p.CanvasSizer)(nil)),
+		"CanvasWriterTo": reflect.ValueOf((*p.CanvasWriterTo)(nil)),
+		"Initialize":     reflect.ValueOf(p.Initialize),
+		"Length":         reflect.ValueOf((*p.Length)(nil)),
+		"MultiCanvas":    reflect.ValueOf(p.MultiCanvas),
+		"ParseLength":    reflect.ValueOf(p.ParseLength),
+		"Path":           reflect.ValueOf((*p.Path)(nil)),
+		"PathComp":       reflect.ValueOf((*p.PathComp)(nil)),
+		"Point":          reflect.ValueOf((*p.Point)(nil)),
+		"Points":         reflect.ValueOf(p.Points),
+		"Rectangle":      reflect.ValueOf((*p.Rectangle)(nil)),
 	}
-}
-
-var gonum_org_v1_plot_vgWrap = map[string]Wrapper{
-	"Canvas":         {[]string{"DrawImage", "Fill", "FillString", "Pop", "Push", "Rotate", "Scale", "SetColor", "SetLineDash", "SetLineWidth", "Stroke", "Translate"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_vg_Canvas{dynamic.Wrapped{V: v}} }},
-	"CanvasSizer":    {[]string{"DrawImage", "Fill", "FillString", "Pop", "Push", "Rotate", "Scale", "SetColor", "SetLineDash", "SetLineWidth", "Size", "Stroke", "Translate"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_vg_CanvasSizer{dynamic.Wrapped{V: v}} }},
-	"CanvasWriterTo": {[]string{"DrawImage", "Fill", "FillString", "Pop", "Push", "Rotate", "Scale", "SetColor", "SetLineDash", "SetLineWidth", "Size", "Stroke", "Translate", "WriteTo"}, func(v dynamic.Value) any { return w_gonum_org_v1_plot_vg_CanvasWriterTo{dynamic.Wrapped{V: v}} }},
-}
-
-type w_gonum_org_v1_plot_vg_Canvas struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_vg_Canvas) DrawImage(a0 p_gonum_org_v1_plot_vg.Rectangle, a1 p_image.Image) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg.Rectangle, p_image.Image)](w.V, "DrawImage")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_plot_vg_Canvas) Fill(a0 p_gonum_org_v1_plot_vg.Path) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg.Path)](w.V, "Fill")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_vg_Canvas) FillString(a0 p_gonum_org_v1_plot_font.Face, a1 p_gonum_org_v1_plot_vg.Point, a2 string) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_font.Face, p_gonum_org_v1_plot_vg.Point, string)](w.V, "FillString")(w.V.Value(), a0, a1, a2)
-}
-func (w w_gonum_org_v1_plot_vg_Canvas) Pop() {
-	dynamic.Method[func(any)](w.V, "Pop")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_vg_Canvas) Push() {
-	dynamic.Method[func(any)](w.V, "Push")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_vg_Canvas) Rotate(a0 float64) {
-	dynamic.Method[func(any, float64)](w.V, "Rotate")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_vg_Canvas) Scale(a0 float64, a1 float64) {
-	dynamic.Method[func(any, float64, float64)](w.V, "Scale")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_plot_vg_Canvas) SetColor(a0 p_image_color.Color) {
-	dynamic.Method[func(any, p_image_color.Color)](w.V, "SetColor")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_vg_Canvas) SetLineDash(a0 []p_gonum_org_v1_plot_vg.Length, a1 p_gonum_org_v1_plot_vg.Length) {
-	dynamic.Method[func(any, []p_gonum_org_v1_plot_vg.Length, p_gonum_org_v1_plot_vg.Length)](w.V, "SetLineDash")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_plot_vg_Canvas) SetLineWidth(a0 p_gonum_org_v1_plot_vg.Length) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg.Length)](w.V, "SetLineWidth")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_vg_Canvas) Stroke(a0 p_gonum_org_v1_plot_vg.Path) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg.Path)](w.V, "Stroke")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_vg_Canvas) Translate(a0 p_gonum_org_v1_plot_vg.Point) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg.Point)](w.V, "Translate")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_plot_vg_CanvasSizer struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_vg_CanvasSizer) DrawImage(a0 p_gonum_org_v1_plot_vg.Rectangle, a1 p_image.Image) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg.Rectangle, p_image.Image)](w.V, "DrawImage")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasSizer) Fill(a0 p_gonum_org_v1_plot_vg.Path) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg.Path)](w.V, "Fill")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasSizer) FillString(a0 p_gonum_org_v1_plot_font.Face, a1 p_gonum_org_v1_plot_vg.Point, a2 string) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_font.Face, p_gonum_org_v1_plot_vg.Point, string)](w.V, "FillString")(w.V.Value(), a0, a1, a2)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasSizer) Pop() {
-	dynamic.Method[func(any)](w.V, "Pop")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_vg_CanvasSizer) Push() {
-	dynamic.Method[func(any)](w.V, "Push")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_vg_CanvasSizer) Rotate(a0 float64) {
-	dynamic.Method[func(any, float64)](w.V, "Rotate")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasSizer) Scale(a0 float64, a1 float64) {
-	dynamic.Method[func(any, float64, float64)](w.V, "Scale")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasSizer) SetColor(a0 p_image_color.Color) {
-	dynamic.Method[func(any, p_image_color.Color)](w.V, "SetColor")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasSizer) SetLineDash(a0 []p_gonum_org_v1_plot_vg.Length, a1 p_gonum_org_v1_plot_vg.Length) {
-	dynamic.Method[func(any, []p_gonum_org_v1_plot_vg.Length, p_gonum_org_v1_plot_vg.Length)](w.V, "SetLineDash")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasSizer) SetLineWidth(a0 p_gonum_org_v1_plot_vg.Length) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg.Length)](w.V, "SetLineWidth")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasSizer) Size() (p_gonum_org_v1_plot_vg.Length, p_gonum_org_v1_plot_vg.Length) {
-	return dynamic.Method[func(any) (p_gonum_org_v1_plot_vg.Length, p_gonum_org_v1_plot_vg.Length)](w.V, "Size")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_vg_CanvasSizer) Stroke(a0 p_gonum_org_v1_plot_vg.Path) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg.Path)](w.V, "Stroke")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasSizer) Translate(a0 p_gonum_org_v1_plot_vg.Point) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg.Point)](w.V, "Translate")(w.V.Value(), a0)
-}
-
-type w_gonum_org_v1_plot_vg_CanvasWriterTo struct{ dynamic.Wrapped }
-
-func (w w_gonum_org_v1_plot_vg_CanvasWriterTo) DrawImage(a0 p_gonum_org_v1_plot_vg.Rectangle, a1 p_image.Image) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg.Rectangle, p_image.Image)](w.V, "DrawImage")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasWriterTo) Fill(a0 p_gonum_org_v1_plot_vg.Path) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg.Path)](w.V, "Fill")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasWriterTo) FillString(a0 p_gonum_org_v1_plot_font.Face, a1 p_gonum_org_v1_plot_vg.Point, a2 string) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_font.Face, p_gonum_org_v1_plot_vg.Point, string)](w.V, "FillString")(w.V.Value(), a0, a1, a2)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasWriterTo) Pop() {
-	dynamic.Method[func(any)](w.V, "Pop")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_vg_CanvasWriterTo) Push() {
-	dynamic.Method[func(any)](w.V, "Push")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_vg_CanvasWriterTo) Rotate(a0 float64) {
-	dynamic.Method[func(any, float64)](w.V, "Rotate")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasWriterTo) Scale(a0 float64, a1 float64) {
-	dynamic.Method[func(any, float64, float64)](w.V, "Scale")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasWriterTo) SetColor(a0 p_image_color.Color) {
-	dynamic.Method[func(any, p_image_color.Color)](w.V, "SetColor")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasWriterTo) SetLineDash(a0 []p_gonum_org_v1_plot_vg.Length, a1 p_gonum_org_v1_plot_vg.Length) {
-	dynamic.Method[func(any, []p_gonum_org_v1_plot_vg.Length, p_gonum_org_v1_plot_vg.Length)](w.V, "SetLineDash")(w.V.Value(), a0, a1)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasWriterTo) SetLineWidth(a0 p_gonum_org_v1_plot_vg.Length) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg.Length)](w.V, "SetLineWidth")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasWriterTo) Size() (p_gonum_org_v1_plot_vg.Length, p_gonum_org_v1_plot_vg.Length) {
-	return dynamic.Method[func(any) (p_gonum_org_v1_plot_vg.Length, p_gonum_org_v1_plot_vg.Length)](w.V, "Size")(w.V.Value())
-}
-func (w w_gonum_org_v1_plot_vg_CanvasWriterTo) Stroke(a0 p_gonum_org_v1_plot_vg.Path) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg.Path)](w.V, "Stroke")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasWriterTo) Translate(a0 p_gonum_org_v1_plot_vg.Point) {
-	dynamic.Method[func(any, p_gonum_org_v1_plot_vg.Point)](w.V, "Translate")(w.V.Value(), a0)
-}
-func (w w_gonum_org_v1_plot_vg_CanvasWriterTo) WriteTo(a0 p_io.Writer) (int64, error) {
-	return dynamic.Method[func(any, p_io.Writer) (int64, error)](w.V, "WriteTo")(w.V.Value(), a0)
 }

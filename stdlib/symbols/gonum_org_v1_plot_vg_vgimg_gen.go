@@ -3,24 +3,22 @@
 package symbols
 
 import (
-	p_gonum_org_v1_plot_vg_vgimg "gonum.org/v1/plot/vg/vgimg"
+	p "gonum.org/v1/plot/vg/vgimg"
 	"reflect"
 )
 
 func gonum_org_v1_plot_vg_vgimgTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Canvas":              reflect.ValueOf((*p_gonum_org_v1_plot_vg_vgimg.Canvas)(nil)),
-		"JpegCanvas":          reflect.ValueOf((*p_gonum_org_v1_plot_vg_vgimg.JpegCanvas)(nil)),
-		"New":                 reflect.ValueOf(p_gonum_org_v1_plot_vg_vgimg.New),
-		"NewWith":             reflect.ValueOf(p_gonum_org_v1_plot_vg_vgimg.NewWith),
-		"PngCanvas":           reflect.ValueOf((*p_gonum_org_v1_plot_vg_vgimg.PngCanvas)(nil)),
-		"TiffCanvas":          reflect.ValueOf((*p_gonum_org_v1_plot_vg_vgimg.TiffCanvas)(nil)),
-		"UseBackgroundColor":  reflect.ValueOf(p_gonum_org_v1_plot_vg_vgimg.UseBackgroundColor),
-		"UseDPI":              reflect.ValueOf(p_gonum_org_v1_plot_vg_vgimg.UseDPI),
-		"UseImage":            reflect.ValueOf(p_gonum_org_v1_plot_vg_vgimg.UseImage),
-		"UseImageWithContext": reflect.ValueOf(p_gonum_org_v1_plot_vg_vgimg.UseImageWithContext),
-		"UseWH":               reflect.ValueOf(p_gonum_org_v1_plot_vg_vgimg.UseWH),
+		"Canvas":              reflect.ValueOf((*p.Canvas)(nil)),
+		"JpegCanvas":          reflect.ValueOf((*p.JpegCanvas)(nil)),
+		"New":                 reflect.ValueOf(p.New),
+		"NewWith":             reflect.ValueOf(p.NewWith),
+		"PngCanvas":           reflect.ValueOf((*p.PngCanvas)(nil)),
+		"TiffCanvas":          reflect.ValueOf((*p.TiffCanvas)(nil)),
+		"UseBackgroundColor":  reflect.ValueOf(p.UseBackgroundColor),
+		"UseDPI":              reflect.ValueOf(p.UseDPI),
+		"UseImage":            reflect.ValueOf(p.UseImage),
+		"UseImageWithContext": reflect.ValueOf(p.UseImageWithContext),
+		"UseWH":               reflect.ValueOf(p.UseWH),
 	}
 }
-
-var gonum_org_v1_plot_vg_vgimgWrap = map[string]Wrapper{}

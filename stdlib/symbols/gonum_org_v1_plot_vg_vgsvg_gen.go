@@ -3,18 +3,16 @@
 package symbols
 
 import (
-	p_gonum_org_v1_plot_vg_vgsvg "gonum.org/v1/plot/vg/vgsvg"
+	p "gonum.org/v1/plot/vg/vgsvg"
 	"reflect"
 )
 
 func gonum_org_v1_plot_vg_vgsvgTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Canvas":     reflect.ValueOf((*p_gonum_org_v1_plot_vg_vgsvg.Canvas)(nil)),
-		"EmbedFonts": reflect.ValueOf(p_gonum_org_v1_plot_vg_vgsvg.EmbedFonts),
-		"New":        reflect.ValueOf(p_gonum_org_v1_plot_vg_vgsvg.New),
-		"NewWith":    reflect.ValueOf(p_gonum_org_v1_plot_vg_vgsvg.NewWith),
-		"UseWH":      reflect.ValueOf(p_gonum_org_v1_plot_vg_vgsvg.UseWH),
+		"Canvas":     reflect.ValueOf((*p.Canvas)(nil)),
+		"EmbedFonts": reflect.ValueOf(p.EmbedFonts),
+		"New":        reflect.ValueOf(p.New),
+		"NewWith":    reflect.ValueOf(p.NewWith),
+		"UseWH":      reflect.ValueOf(p.UseWH),
 	}
 }
-
-var gonum_org_v1_plot_vg_vgsvgWrap = map[string]Wrapper{}

@@ -3,15 +3,13 @@
 package symbols
 
 import (
-	p_hash_adler32 "hash/adler32"
+	p "hash/adler32"
 	"reflect"
 )
 
 func hash_adler32Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Checksum": reflect.ValueOf(p_hash_adler32.Checksum),
-		"New":      reflect.ValueOf(p_hash_adler32.New),
+		"Checksum": reflect.ValueOf(p.Checksum),
+		"New":      reflect.ValueOf(p.New),
 	}
 }
-
-var hash_adler32Wrap = map[string]Wrapper{}

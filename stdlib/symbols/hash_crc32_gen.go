@@ -3,21 +3,19 @@
 package symbols
 
 import (
-	p_hash_crc32 "hash/crc32"
+	p "hash/crc32"
 	"reflect"
 )
 
 func hash_crc32Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Checksum":     reflect.ValueOf(p_hash_crc32.Checksum),
-		"ChecksumIEEE": reflect.ValueOf(p_hash_crc32.ChecksumIEEE),
-		"IEEETable":    reflect.ValueOf(&p_hash_crc32.IEEETable).Elem(),
-		"MakeTable":    reflect.ValueOf(p_hash_crc32.MakeTable),
-		"New":          reflect.ValueOf(p_hash_crc32.New),
-		"NewIEEE":      reflect.ValueOf(p_hash_crc32.NewIEEE),
-		"Table":        reflect.ValueOf((*p_hash_crc32.Table)(nil)),
-		"Update":       reflect.ValueOf(p_hash_crc32.Update),
+		"Checksum":     reflect.ValueOf(p.Checksum),
+		"ChecksumIEEE": reflect.ValueOf(p.ChecksumIEEE),
+		"IEEETable":    reflect.ValueOf(&p.IEEETable).Elem(),
+		"MakeTable":    reflect.ValueOf(p.MakeTable),
+		"New":          reflect.ValueOf(p.New),
+		"NewIEEE":      reflect.ValueOf(p.NewIEEE),
+		"Table":        reflect.ValueOf((*p.Table)(nil)),
+		"Update":       reflect.ValueOf(p.Update),
 	}
 }
-
-var hash_crc32Wrap = map[string]Wrapper{}

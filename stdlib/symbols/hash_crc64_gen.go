@@ -3,18 +3,16 @@
 package symbols
 
 import (
-	p_hash_crc64 "hash/crc64"
+	p "hash/crc64"
 	"reflect"
 )
 
 func hash_crc64Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Checksum":  reflect.ValueOf(p_hash_crc64.Checksum),
-		"MakeTable": reflect.ValueOf(p_hash_crc64.MakeTable),
-		"New":       reflect.ValueOf(p_hash_crc64.New),
-		"Table":     reflect.ValueOf((*p_hash_crc64.Table)(nil)),
-		"Update":    reflect.ValueOf(p_hash_crc64.Update),
+		"Checksum":  reflect.ValueOf(p.Checksum),
+		"MakeTable": reflect.ValueOf(p.MakeTable),
+		"New":       reflect.ValueOf(p.New),
+		"Table":     reflect.ValueOf((*p.Table)(nil)),
+		"Update":    reflect.ValueOf(p.Update),
 	}
 }
-
-var hash_crc64Wrap = map[string]Wrapper{}

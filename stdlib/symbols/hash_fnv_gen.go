@@ -3,19 +3,17 @@
 package symbols
 
 import (
-	p_hash_fnv "hash/fnv"
+	p "hash/fnv"
 	"reflect"
 )
 
 func hash_fnvTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"New128":  reflect.ValueOf(p_hash_fnv.New128),
-		"New128a": reflect.ValueOf(p_hash_fnv.New128a),
-		"New32":   reflect.ValueOf(p_hash_fnv.New32),
-		"New32a":  reflect.ValueOf(p_hash_fnv.New32a),
-		"New64":   reflect.ValueOf(p_hash_fnv.New64),
-		"New64a":  reflect.ValueOf(p_hash_fnv.New64a),
+		"New128":  reflect.ValueOf(p.New128),
+		"New128a": reflect.ValueOf(p.New128a),
+		"New32":   reflect.ValueOf(p.New32),
+		"New32a":  reflect.ValueOf(p.New32a),
+		"New64":   reflect.ValueOf(p.New64),
+		"New64a":  reflect.ValueOf(p.New64a),
 	}
 }
-
-var hash_fnvWrap = map[string]Wrapper{}

@@ -3,121 +3,16 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_hash "hash"
+	p "hash"
 	"reflect"
 )
 
 func hashTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Cloner": reflect.ValueOf((*p_hash.Cloner)(nil)),
-		"Hash":   reflect.ValueOf((*p_hash.Hash)(nil)),
-		"Hash32": reflect.ValueOf((*p_hash.Hash32)(nil)),
-		"Hash64": reflect.ValueOf((*p_hash.Hash64)(nil)),
-		"XOF":    reflect.ValueOf((*p_hash.XOF)(nil)),
+		"Cloner": reflect.ValueOf((*p.Cloner)(nil)),
+		"Hash":   reflect.ValueOf((*p.Hash)(nil)),
+		"Hash32": reflect.ValueOf((*p.Hash32)(nil)),
+		"Hash64": reflect.ValueOf((*p.Hash64)(nil)),
+		"XOF":    reflect.ValueOf((*p.XOF)(nil)),
 	}
-}
-
-var hashWrap = map[string]Wrapper{
-	"Cloner": {[]string{"BlockSize", "Clone", "Reset", "Size", "Sum", "Write"}, func(v dynamic.Value) any { return w_hash_Cloner{dynamic.Wrapped{V: v}} }},
-	"Hash":   {[]string{"BlockSize", "Reset", "Size", "Sum", "Write"}, func(v dynamic.Value) any { return w_hash_Hash{dynamic.Wrapped{V: v}} }},
-	"Hash32": {[]string{"BlockSize", "Reset", "Size", "Sum", "Sum32", "Write"}, func(v dynamic.Value) any { return w_hash_Hash32{dynamic.Wrapped{V: v}} }},
-	"Hash64": {[]string{"BlockSize", "Reset", "Size", "Sum", "Sum64", "Write"}, func(v dynamic.Value) any { return w_hash_Hash64{dynamic.Wrapped{V: v}} }},
-	"XOF":    {[]string{"BlockSize", "Read", "Reset", "Write"}, func(v dynamic.Value) any { return w_hash_XOF{dynamic.Wrapped{V: v}} }},
-}
-
-type w_hash_Cloner struct{ dynamic.Wrapped }
-
-func (w w_hash_Cloner) BlockSize() int {
-	return dynamic.Method[func(any) int](w.V, "BlockSize")(w.V.Value())
-}
-func (w w_hash_Cloner) Clone() (p_hash.Cloner, error) {
-	return dynamic.Method[func(any) (p_hash.Cloner, error)](w.V, "Clone")(w.V.Value())
-}
-func (w w_hash_Cloner) Reset() {
-	dynamic.Method[func(any)](w.V, "Reset")(w.V.Value())
-}
-func (w w_hash_Cloner) Size() int {
-	return dynamic.Method[func(any) int](w.V, "Size")(w.V.Value())
-}
-func (w w_hash_Cloner) Sum(a0 []byte) []byte {
-	return dynamic.Method[func(any, []byte) []byte](w.V, "Sum")(w.V.Value(), a0)
-}
-func (w w_hash_Cloner) Write(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Write")(w.V.Value(), a0)
-}
-
-type w_hash_Hash struct{ dynamic.Wrapped }
-
-func (w w_hash_Hash) BlockSize() int {
-	return dynamic.Method[func(any) int](w.V, "BlockSize")(w.V.Value())
-}
-func (w w_hash_Hash) Reset() {
-	dynamic.Method[func(any)](w.V, "Reset")(w.V.Value())
-}
-func (w w_hash_Hash) Size() int {
-	return dynamic.Method[func(any) int](w.V, "Size")(w.V.Value())
-}
-func (w w_hash_Hash) Sum(a0 []byte) []byte {
-	return dynamic.Method[func(any, []byte) []byte](w.V, "Sum")(w.V.Value(), a0)
-}
-func (w w_hash_Hash) Write(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Write")(w.V.Value(), a0)
-}
-
-type w_hash_Hash32 struct{ dynamic.Wrapped }
-
-func (w w_hash_Hash32) BlockSize() int {
-	return dynamic.Method[func(any) int](w.V, "BlockSize")(w.V.Value())
-}
-func (w w_hash_Hash32) Reset() {
-	dynamic.Method[func(any)](w.V, "Reset")(w.V.Value())
-}
-func (w w_hash_Hash32) Size() int {
-	return dynamic.Method[func(any) int](w.V, "Size")(w.V.Value())
-}
-func (w w_hash_Hash32) Sum(a0 []byte) []byte {
-	return dynamic.Method[func(any, []byte) []byte](w.V, "Sum")(w.V.Value(), a0)
-}
-func (w w_hash_Hash32) Sum32() uint32 {
-	return dynamic.Method[func(any) uint32](w.V, "Sum32")(w.V.Value())
-}
-func (w w_hash_Hash32) Write(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Write")(w.V.Value(), a0)
-}
-
-type w_hash_Hash64 struct{ dynamic.Wrapped }
-
-func (w w_hash_Hash64) BlockSize() int {
-	return dynamic.Method[func(any) int](w.V, "BlockSize")(w.V.Value())
-}
-func (w w_hash_Hash64) Reset() {
-	dynamic.Method[func(any)](w.V, "Reset")(w.V.Value())
-}
-func (w w_hash_Hash64) Size() int {
-	return dynamic.Method[func(any) int](w.V, "Size")(w.V.Value())
-}
-func (w w_hash_Hash64) Sum(a0 []byte) []byte {
-	return dynamic.Method[func(any, []byte) []byte](w.V, "Sum")(w.V.Value(), a0)
-}
-func (w w_hash_Hash64) Sum64() uint64 {
-	return dynamic.Method[func(any) uint64](w.V, "Sum64")(w.V.Value())
-}
-func (w w_hash_Hash64) Write(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Write")(w.V.Value(), a0)
-}
-
-type w_hash_XOF struct{ dynamic.Wrapped }
-
-func (w w_hash_XOF) BlockSize() int {
-	return dynamic.Method[func(any) int](w.V, "BlockSize")(w.V.Value())
-}
-func (w w_hash_XOF) Read(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Read")(w.V.Value(), a0)
-}
-func (w w_hash_XOF) Reset() {
-	dynamic.Method[func(any)](w.V, "Reset")(w.V.Value())
-}
-func (w w_hash_XOF) Write(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Write")(w.V.Value(), a0)
 }

@@ -3,18 +3,16 @@
 package symbols
 
 import (
-	p_hash_maphash "hash/maphash"
+	p "hash/maphash"
 	"reflect"
 )
 
 func hash_maphashTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Bytes":    reflect.ValueOf(p_hash_maphash.Bytes),
-		"Hash":     reflect.ValueOf((*p_hash_maphash.Hash)(nil)),
-		"MakeSeed": reflect.ValueOf(p_hash_maphash.MakeSeed),
-		"Seed":     reflect.ValueOf((*p_hash_maphash.Seed)(nil)),
-		"String":   reflect.ValueOf(p_hash_maphash.String),
+		"Bytes":    reflect.ValueOf(p.Bytes),
+		"Hash":     reflect.ValueOf((*p.Hash)(nil)),
+		"MakeSeed": reflect.ValueOf(p.MakeSeed),
+		"Seed":     reflect.ValueOf((*p.Seed)(nil)),
+		"String":   reflect.ValueOf(p.String),
 	}
 }
-
-var hash_maphashWrap = map[string]Wrapper{}

@@ -3,15 +3,13 @@
 package symbols
 
 import (
-	p_html "html"
+	p "html"
 	"reflect"
 )
 
 func htmlTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"EscapeString":   reflect.ValueOf(p_html.EscapeString),
-		"UnescapeString": reflect.ValueOf(p_html.UnescapeString),
+		"EscapeString":   reflect.ValueOf(p.EscapeString),
+		"UnescapeString": reflect.ValueOf(p.UnescapeString),
 	}
 }
-
-var htmlWrap = map[string]Wrapper{}

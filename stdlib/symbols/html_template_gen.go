@@ -3,37 +3,35 @@
 package symbols
 
 import (
-	p_html_template "html/template"
+	p "html/template"
 	"reflect"
 )
 
 func html_templateTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"CSS":              reflect.ValueOf((*p_html_template.CSS)(nil)),
-		"Error":            reflect.ValueOf((*p_html_template.Error)(nil)),
-		"ErrorCode":        reflect.ValueOf((*p_html_template.ErrorCode)(nil)),
-		"FuncMap":          reflect.ValueOf((*p_html_template.FuncMap)(nil)),
-		"HTML":             reflect.ValueOf((*p_html_template.HTML)(nil)),
-		"HTMLAttr":         reflect.ValueOf((*p_html_template.HTMLAttr)(nil)),
-		"HTMLEscape":       reflect.ValueOf(p_html_template.HTMLEscape),
-		"HTMLEscapeString": reflect.ValueOf(p_html_template.HTMLEscapeString),
-		"HTMLEscaper":      reflect.ValueOf(p_html_template.HTMLEscaper),
-		"IsTrue":           reflect.ValueOf(p_html_template.IsTrue),
-		"JS":               reflect.ValueOf((*p_html_template.JS)(nil)),
-		"JSEscape":         reflect.ValueOf(p_html_template.JSEscape),
-		"JSEscapeString":   reflect.ValueOf(p_html_template.JSEscapeString),
-		"JSEscaper":        reflect.ValueOf(p_html_template.JSEscaper),
-		"JSStr":            reflect.ValueOf((*p_html_template.JSStr)(nil)),
-		"Must":             reflect.ValueOf(p_html_template.Must),
-		"New":              reflect.ValueOf(p_html_template.New),
-		"ParseFS":          reflect.ValueOf(p_html_template.ParseFS),
-		"ParseFiles":       reflect.ValueOf(p_html_template.ParseFiles),
-		"ParseGlob":        reflect.ValueOf(p_html_template.ParseGlob),
-		"Srcset":           reflect.ValueOf((*p_html_template.Srcset)(nil)),
-		"Template":         reflect.ValueOf((*p_html_template.Template)(nil)),
-		"URL":              reflect.ValueOf((*p_html_template.URL)(nil)),
-		"URLQueryEscaper":  reflect.ValueOf(p_html_template.URLQueryEscaper),
+		"CSS":              reflect.ValueOf((*p.CSS)(nil)),
+		"Error":            reflect.ValueOf((*p.Error)(nil)),
+		"ErrorCode":        reflect.ValueOf((*p.ErrorCode)(nil)),
+		"FuncMap":          reflect.ValueOf((*p.FuncMap)(nil)),
+		"HTML":             reflect.ValueOf((*p.HTML)(nil)),
+		"HTMLAttr":         reflect.ValueOf((*p.HTMLAttr)(nil)),
+		"HTMLEscape":       reflect.ValueOf(p.HTMLEscape),
+		"HTMLEscapeString": reflect.ValueOf(p.HTMLEscapeString),
+		"HTMLEscaper":      reflect.ValueOf(p.HTMLEscaper),
+		"IsTrue":           reflect.ValueOf(p.IsTrue),
+		"JS":               reflect.ValueOf((*p.JS)(nil)),
+		"JSEscape":         reflect.ValueOf(p.JSEscape),
+		"JSEscapeString":   reflect.ValueOf(p.JSEscapeString),
+		"JSEscaper":        reflect.ValueOf(p.JSEscaper),
+		"JSStr":            reflect.ValueOf((*p.JSStr)(nil)),
+		"Must":             reflect.ValueOf(p.Must),
+		"New":              reflect.ValueOf(p.New),
+		"ParseFS":          reflect.ValueOf(p.ParseFS),
+		"ParseFiles":       reflect.ValueOf(p.ParseFiles),
+		"ParseGlob":        reflect.ValueOf(p.ParseGlob),
+		"Srcset":           reflect.ValueOf((*p.Srcset)(nil)),
+		"Template":         reflect.ValueOf((*p.Template)(nil)),
+		"URL":              reflect.ValueOf((*p.URL)(nil)),
+		"URLQueryEscaper":  reflect.ValueOf(p.URLQueryEscaper),
 	}
 }
-
-var html_templateWrap = map[string]Wrapper{}

@@ -3,63 +3,45 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_image_color "image/color"
+	p "image/color"
 	"reflect"
 )
 
 func image_colorTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Alpha":        reflect.ValueOf((*p_image_color.Alpha)(nil)),
-		"Alpha16":      reflect.ValueOf((*p_image_color.Alpha16)(nil)),
-		"Alpha16Model": reflect.ValueOf(&p_image_color.Alpha16Model).Elem(),
-		"AlphaModel":   reflect.ValueOf(&p_image_color.AlphaModel).Elem(),
-		"Black":        reflect.ValueOf(&p_image_color.Black).Elem(),
-		"CMYK":         reflect.ValueOf((*p_image_color.CMYK)(nil)),
-		"CMYKModel":    reflect.ValueOf(&p_image_color.CMYKModel).Elem(),
-		"CMYKToRGB":    reflect.ValueOf(p_image_color.CMYKToRGB),
-		"Color":        reflect.ValueOf((*p_image_color.Color)(nil)),
-		"Gray":         reflect.ValueOf((*p_image_color.Gray)(nil)),
-		"Gray16":       reflect.ValueOf((*p_image_color.Gray16)(nil)),
-		"Gray16Model":  reflect.ValueOf(&p_image_color.Gray16Model).Elem(),
-		"GrayModel":    reflect.ValueOf(&p_image_color.GrayModel).Elem(),
-		"Model":        reflect.ValueOf((*p_image_color.Model)(nil)),
-		"ModelFunc":    reflect.ValueOf(p_image_color.ModelFunc),
-		"NRGBA":        reflect.ValueOf((*p_image_color.NRGBA)(nil)),
-		"NRGBA64":      reflect.ValueOf((*p_image_color.NRGBA64)(nil)),
-		"NRGBA64Model": reflect.ValueOf(&p_image_color.NRGBA64Model).Elem(),
-		"NRGBAModel":   reflect.ValueOf(&p_image_color.NRGBAModel).Elem(),
-		"NYCbCrA":      reflect.ValueOf((*p_image_color.NYCbCrA)(nil)),
-		"NYCbCrAModel": reflect.ValueOf(&p_image_color.NYCbCrAModel).Elem(),
-		"Opaque":       reflect.ValueOf(&p_image_color.Opaque).Elem(),
-		"Palette":      reflect.ValueOf((*p_image_color.Palette)(nil)),
-		"RGBA":         reflect.ValueOf((*p_image_color.RGBA)(nil)),
-		"RGBA64":       reflect.ValueOf((*p_image_color.RGBA64)(nil)),
-		"RGBA64Model":  reflect.ValueOf(&p_image_color.RGBA64Model).Elem(),
-		"RGBAModel":    reflect.ValueOf(&p_image_color.RGBAModel).Elem(),
-		"RGBToCMYK":    reflect.ValueOf(p_image_color.RGBToCMYK),
-		"RGBToYCbCr":   reflect.ValueOf(p_image_color.RGBToYCbCr),
-		"Transparent":  reflect.ValueOf(&p_image_color.Transparent).Elem(),
-		"White":        reflect.ValueOf(&p_image_color.White).Elem(),
-		"YCbCr":        reflect.ValueOf((*p_image_color.YCbCr)(nil)),
-		"YCbCrModel":   reflect.ValueOf(&p_image_color.YCbCrModel).Elem(),
-		"YCbCrToRGB":   reflect.ValueOf(p_image_color.YCbCrToRGB),
+		"Alpha":        reflect.ValueOf((*p.Alpha)(nil)),
+		"Alpha16":      reflect.ValueOf((*p.Alpha16)(nil)),
+		"Alpha16Model": reflect.ValueOf(&p.Alpha16Model).Elem(),
+		"AlphaModel":   reflect.ValueOf(&p.AlphaModel).Elem(),
+		"Black":        reflect.ValueOf(&p.Black).Elem(),
+		"CMYK":         reflect.ValueOf((*p.CMYK)(nil)),
+		"CMYKModel":    reflect.ValueOf(&p.CMYKModel).Elem(),
+		"CMYKToRGB":    reflect.ValueOf(p.CMYKToRGB),
+		"Color":        reflect.ValueOf((*p.Color)(nil)),
+		"Gray":         reflect.ValueOf((*p.Gray)(nil)),
+		"Gray16":       reflect.ValueOf((*p.Gray16)(nil)),
+		"Gray16Model":  reflect.ValueOf(&p.Gray16Model).Elem(),
+		"GrayModel":    reflect.ValueOf(&p.GrayModel).Elem(),
+		"Model":        reflect.ValueOf((*p.Model)(nil)),
+		"ModelFunc":    reflect.ValueOf(p.ModelFunc),
+		"NRGBA":        reflect.ValueOf((*p.NRGBA)(nil)),
+		"NRGBA64":      reflect.ValueOf((*p.NRGBA64)(nil)),
+		"NRGBA64Model": reflect.ValueOf(&p.NRGBA64Model).Elem(),
+		"NRGBAModel":   reflect.ValueOf(&p.NRGBAModel).Elem(),
+		"NYCbCrA":      reflect.ValueOf((*p.NYCbCrA)(nil)),
+		"NYCbCrAModel": reflect.ValueOf(&p.NYCbCrAModel).Elem(),
+		"Opaque":       reflect.ValueOf(&p.Opaque).Elem(),
+		"Palette":      reflect.ValueOf((*p.Palette)(nil)),
+		"RGBA":         reflect.ValueOf((*p.RGBA)(nil)),
+		"RGBA64":       reflect.ValueOf((*p.RGBA64)(nil)),
+		"RGBA64Model":  reflect.ValueOf(&p.RGBA64Model).Elem(),
+		"RGBAModel":    reflect.ValueOf(&p.RGBAModel).Elem(),
+		"RGBToCMYK":    reflect.ValueOf(p.RGBToCMYK),
+		"RGBToYCbCr":   reflect.ValueOf(p.RGBToYCbCr),
+		"Transparent":  reflect.ValueOf(&p.Transparent).Elem(),
+		"White":        reflect.ValueOf(&p.White).Elem(),
+		"YCbCr":        reflect.ValueOf((*p.YCbCr)(nil)),
+		"YCbCrModel":   reflect.ValueOf(&p.YCbCrModel).Elem(),
+		"YCbCrToRGB":   reflect.ValueOf(p.YCbCrToRGB),
 	}
-}
-
-var image_colorWrap = map[string]Wrapper{
-	"Color": {[]string{"RGBA"}, func(v dynamic.Value) any { return w_image_color_Color{dynamic.Wrapped{V: v}} }},
-	"Model": {[]string{"Convert"}, func(v dynamic.Value) any { return w_image_color_Model{dynamic.Wrapped{V: v}} }},
-}
-
-type w_image_color_Color struct{ dynamic.Wrapped }
-
-func (w w_image_color_Color) RGBA() (uint32, uint32, uint32, uint32) {
-	return dynamic.Method[func(any) (uint32, uint32, uint32, uint32)](w.V, "RGBA")(w.V.Value())
-}
-
-type w_image_color_Model struct{ dynamic.Wrapped }
-
-func (w w_image_color_Model) Convert(a0 p_image_color.Color) p_image_color.Color {
-	return dynamic.Method[func(any, p_image_color.Color) p_image_color.Color](w.V, "Convert")(w.V.Value(), a0)
 }

@@ -3,15 +3,13 @@
 package symbols
 
 import (
-	p_image_color_palette "image/color/palette"
+	p "image/color/palette"
 	"reflect"
 )
 
 func image_color_paletteTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Plan9":   reflect.ValueOf(&p_image_color_palette.Plan9).Elem(),
-		"WebSafe": reflect.ValueOf(&p_image_color_palette.WebSafe).Elem(),
+		"Plan9":   reflect.ValueOf(&p.Plan9).Elem(),
+		"WebSafe": reflect.ValueOf(&p.WebSafe).Elem(),
 	}
 }
-
-var image_color_paletteWrap = map[string]Wrapper{}

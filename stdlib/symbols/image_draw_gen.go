@@ -3,77 +3,19 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_image "image"
-	p_image_color "image/color"
-	p_image_draw "image/draw"
+	p "image/draw"
 	"reflect"
 )
 
 func image_drawTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Draw":           reflect.ValueOf(p_image_draw.Draw),
-		"DrawMask":       reflect.ValueOf(p_image_draw.DrawMask),
-		"Drawer":         reflect.ValueOf((*p_image_draw.Drawer)(nil)),
-		"FloydSteinberg": reflect.ValueOf(&p_image_draw.FloydSteinberg).Elem(),
-		"Image":          reflect.ValueOf((*p_image_draw.Image)(nil)),
-		"Op":             reflect.ValueOf((*p_image_draw.Op)(nil)),
-		"Quantizer":      reflect.ValueOf((*p_image_draw.Quantizer)(nil)),
-		"RGBA64Image":    reflect.ValueOf((*p_image_draw.RGBA64Image)(nil)),
+		"Draw":           reflect.ValueOf(p.Draw),
+		"DrawMask":       reflect.ValueOf(p.DrawMask),
+		"Drawer":         reflect.ValueOf((*p.Drawer)(nil)),
+		"FloydSteinberg": reflect.ValueOf(&p.FloydSteinberg).Elem(),
+		"Image":          reflect.ValueOf((*p.Image)(nil)),
+		"Op":             reflect.ValueOf((*p.Op)(nil)),
+		"Quantizer":      reflect.ValueOf((*p.Quantizer)(nil)),
+		"RGBA64Image":    reflect.ValueOf((*p.RGBA64Image)(nil)),
 	}
-}
-
-var image_drawWrap = map[string]Wrapper{
-	"Drawer":      {[]string{"Draw"}, func(v dynamic.Value) any { return w_image_draw_Drawer{dynamic.Wrapped{V: v}} }},
-	"Image":       {[]string{"At", "Bounds", "ColorModel", "Set"}, func(v dynamic.Value) any { return w_image_draw_Image{dynamic.Wrapped{V: v}} }},
-	"Quantizer":   {[]string{"Quantize"}, func(v dynamic.Value) any { return w_image_draw_Quantizer{dynamic.Wrapped{V: v}} }},
-	"RGBA64Image": {[]string{"At", "Bounds", "ColorModel", "RGBA64At", "Set", "SetRGBA64"}, func(v dynamic.Value) any { return w_image_draw_RGBA64Image{dynamic.Wrapped{V: v}} }},
-}
-
-type w_image_draw_Drawer struct{ dynamic.Wrapped }
-
-func (w w_image_draw_Drawer) Draw(a0 p_image_draw.Image, a1 p_image.Rectangle, a2 p_image.Image, a3 p_image.Point) {
-	dynamic.Method[func(any, p_image_draw.Image, p_image.Rectangle, p_image.Image, p_image.Point)](w.V, "Draw")(w.V.Value(), a0, a1, a2, a3)
-}
-
-type w_image_draw_Image struct{ dynamic.Wrapped }
-
-func (w w_image_draw_Image) At(a0 int, a1 int) p_image_color.Color {
-	return dynamic.Method[func(any, int, int) p_image_color.Color](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_image_draw_Image) Bounds() p_image.Rectangle {
-	return dynamic.Method[func(any) p_image.Rectangle](w.V, "Bounds")(w.V.Value())
-}
-func (w w_image_draw_Image) ColorModel() p_image_color.Model {
-	return dynamic.Method[func(any) p_image_color.Model](w.V, "ColorModel")(w.V.Value())
-}
-func (w w_image_draw_Image) Set(a0 int, a1 int, a2 p_image_color.Color) {
-	dynamic.Method[func(any, int, int, p_image_color.Color)](w.V, "Set")(w.V.Value(), a0, a1, a2)
-}
-
-type w_image_draw_Quantizer struct{ dynamic.Wrapped }
-
-func (w w_image_draw_Quantizer) Quantize(a0 p_image_color.Palette, a1 p_image.Image) p_image_color.Palette {
-	return dynamic.Method[func(any, p_image_color.Palette, p_image.Image) p_image_color.Palette](w.V, "Quantize")(w.V.Value(), a0, a1)
-}
-
-type w_image_draw_RGBA64Image struct{ dynamic.Wrapped }
-
-func (w w_image_draw_RGBA64Image) At(a0 int, a1 int) p_image_color.Color {
-	return dynamic.Method[func(any, int, int) p_image_color.Color](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_image_draw_RGBA64Image) Bounds() p_image.Rectangle {
-	return dynamic.Method[func(any) p_image.Rectangle](w.V, "Bounds")(w.V.Value())
-}
-func (w w_image_draw_RGBA64Image) ColorModel() p_image_color.Model {
-	return dynamic.Method[func(any) p_image_color.Model](w.V, "ColorModel")(w.V.Value())
-}
-func (w w_image_draw_RGBA64Image) RGBA64At(a0 int, a1 int) p_image_color.RGBA64 {
-	return dynamic.Method[func(any, int, int) p_image_color.RGBA64](w.V, "RGBA64At")(w.V.Value(), a0, a1)
-}
-func (w w_image_draw_RGBA64Image) Set(a0 int, a1 int, a2 p_image_color.Color) {
-	dynamic.Method[func(any, int, int, p_image_color.Color)](w.V, "Set")(w.V.Value(), a0, a1, a2)
-}
-func (w w_image_draw_RGBA64Image) SetRGBA64(a0 int, a1 int, a2 p_image_color.RGBA64) {
-	dynamic.Method[func(any, int, int, p_image_color.RGBA64)](w.V, "SetRGBA64")(w.V.Value(), a0, a1, a2)
 }

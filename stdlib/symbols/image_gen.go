@@ -3,106 +3,56 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_image "image"
-	p_image_color "image/color"
+	p "image"
 	"reflect"
 )
 
 func imageTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Alpha":               reflect.ValueOf((*p_image.Alpha)(nil)),
-		"Alpha16":             reflect.ValueOf((*p_image.Alpha16)(nil)),
-		"Black":               reflect.ValueOf(&p_image.Black).Elem(),
-		"CMYK":                reflect.ValueOf((*p_image.CMYK)(nil)),
-		"Config":              reflect.ValueOf((*p_image.Config)(nil)),
-		"Decode":              reflect.ValueOf(p_image.Decode),
-		"DecodeConfig":        reflect.ValueOf(p_image.DecodeConfig),
-		"ErrFormat":           reflect.ValueOf(&p_image.ErrFormat).Elem(),
-		"Gray":                reflect.ValueOf((*p_image.Gray)(nil)),
-		"Gray16":              reflect.ValueOf((*p_image.Gray16)(nil)),
-		"Image":               reflect.ValueOf((*p_image.Image)(nil)),
-		"NRGBA":               reflect.ValueOf((*p_image.NRGBA)(nil)),
-		"NRGBA64":             reflect.ValueOf((*p_image.NRGBA64)(nil)),
-		"NYCbCrA":             reflect.ValueOf((*p_image.NYCbCrA)(nil)),
-		"NewAlpha":            reflect.ValueOf(p_image.NewAlpha),
-		"NewAlpha16":          reflect.ValueOf(p_image.NewAlpha16),
-		"NewCMYK":             reflect.ValueOf(p_image.NewCMYK),
-		"NewGray":             reflect.ValueOf(p_image.NewGray),
-		"NewGray16":           reflect.ValueOf(p_image.NewGray16),
-		"NewNRGBA":            reflect.ValueOf(p_image.NewNRGBA),
-		"NewNRGBA64":          reflect.ValueOf(p_image.NewNRGBA64),
-		"NewNYCbCrA":          reflect.ValueOf(p_image.NewNYCbCrA),
-		"NewPaletted":         reflect.ValueOf(p_image.NewPaletted),
-		"NewRGBA":             reflect.ValueOf(p_image.NewRGBA),
-		"NewRGBA64":           reflect.ValueOf(p_image.NewRGBA64),
-		"NewUniform":          reflect.ValueOf(p_image.NewUniform),
-		"NewYCbCr":            reflect.ValueOf(p_image.NewYCbCr),
-		"Opaque":              reflect.ValueOf(&p_image.Opaque).Elem(),
-		"Paletted":            reflect.ValueOf((*p_image.Paletted)(nil)),
-		"PalettedImage":       reflect.ValueOf((*p_image.PalettedImage)(nil)),
-		"Point":               reflect.ValueOf((*p_image.Point)(nil)),
-		"Pt":                  reflect.ValueOf(p_image.Pt),
-		"RGBA":                reflect.ValueOf((*p_image.RGBA)(nil)),
-		"RGBA64":              reflect.ValueOf((*p_image.RGBA64)(nil)),
-		"RGBA64Image":         reflect.ValueOf((*p_image.RGBA64Image)(nil)),
-		"Rect":                reflect.ValueOf(p_image.Rect),
-		"Rectangle":           reflect.ValueOf((*p_image.Rectangle)(nil)),
-		"RegisterFormat":      reflect.ValueOf(p_image.RegisterFormat),
-		"Transparent":         reflect.ValueOf(&p_image.Transparent).Elem(),
-		"Uniform":             reflect.ValueOf((*p_image.Uniform)(nil)),
-		"White":               reflect.ValueOf(&p_image.White).Elem(),
-		"YCbCr":               reflect.ValueOf((*p_image.YCbCr)(nil)),
-		"YCbCrSubsampleRatio": reflect.ValueOf((*p_image.YCbCrSubsampleRatio)(nil)),
-		"ZP":                  reflect.ValueOf(&p_image.ZP).Elem(),
-		"ZR":                  reflect.ValueOf(&p_image.ZR).Elem(),
+		"Alpha":               reflect.ValueOf((*p.Alpha)(nil)),
+		"Alpha16":             reflect.ValueOf((*p.Alpha16)(nil)),
+		"Black":               reflect.ValueOf(&p.Black).Elem(),
+		"CMYK":                reflect.ValueOf((*p.CMYK)(nil)),
+		"Config":              reflect.ValueOf((*p.Config)(nil)),
+		"Decode":              reflect.ValueOf(p.Decode),
+		"DecodeConfig":        reflect.ValueOf(p.DecodeConfig),
+		"ErrFormat":           reflect.ValueOf(&p.ErrFormat).Elem(),
+		"Gray":                reflect.ValueOf((*p.Gray)(nil)),
+		"Gray16":              reflect.ValueOf((*p.Gray16)(nil)),
+		"Image":               reflect.ValueOf((*p.Image)(nil)),
+		"NRGBA":               reflect.ValueOf((*p.NRGBA)(nil)),
+		"NRGBA64":             reflect.ValueOf((*p.NRGBA64)(nil)),
+		"NYCbCrA":             reflect.ValueOf((*p.NYCbCrA)(nil)),
+		"NewAlpha":            reflect.ValueOf(p.NewAlpha),
+		"NewAlpha16":          reflect.ValueOf(p.NewAlpha16),
+		"NewCMYK":             reflect.ValueOf(p.NewCMYK),
+		"NewGray":             reflect.ValueOf(p.NewGray),
+		"NewGray16":           reflect.ValueOf(p.NewGray16),
+		"NewNRGBA":            reflect.ValueOf(p.NewNRGBA),
+		"NewNRGBA64":          reflect.ValueOf(p.NewNRGBA64),
+		"NewNYCbCrA":          reflect.ValueOf(p.NewNYCbCrA),
+		"NewPaletted":         reflect.ValueOf(p.NewPaletted),
+		"NewRGBA":             reflect.ValueOf(p.NewRGBA),
+		"NewRGBA64":           reflect.ValueOf(p.NewRGBA64),
+		"NewUniform":          reflect.ValueOf(p.NewUniform),
+		"NewYCbCr":            reflect.ValueOf(p.NewYCbCr),
+		"Opaque":              reflect.ValueOf(&p.Opaque).Elem(),
+		"Paletted":            reflect.ValueOf((*p.Paletted)(nil)),
+		"PalettedImage":       reflect.ValueOf((*p.PalettedImage)(nil)),
+		"Point":               reflect.ValueOf((*p.Point)(nil)),
+		"Pt":                  reflect.ValueOf(p.Pt),
+		"RGBA":                reflect.ValueOf((*p.RGBA)(nil)),
+		"RGBA64":              reflect.ValueOf((*p.RGBA64)(nil)),
+		"RGBA64Image":         reflect.ValueOf((*p.RGBA64Image)(nil)),
+		"Rect":                reflect.ValueOf(p.Rect),
+		"Rectangle":           reflect.ValueOf((*p.Rectangle)(nil)),
+		"RegisterFormat":      reflect.ValueOf(p.RegisterFormat),
+		"Transparent":         reflect.ValueOf(&p.Transparent).Elem(),
+		"Uniform":             reflect.ValueOf((*p.Uniform)(nil)),
+		"White":               reflect.ValueOf(&p.White).Elem(),
+		"YCbCr":               reflect.ValueOf((*p.YCbCr)(nil)),
+		"YCbCrSubsampleRatio": reflect.ValueOf((*p.YCbCrSubsampleRatio)(nil)),
+		"ZP":                  reflect.ValueOf(&p.ZP).Elem(),
+		"ZR":                  reflect.ValueOf(&p.ZR).Elem(),
 	}
-}
-
-var imageWrap = map[string]Wrapper{
-	"Image":         {[]string{"At", "Bounds", "ColorModel"}, func(v dynamic.Value) any { return w_image_Image{dynamic.Wrapped{V: v}} }},
-	"PalettedImage": {[]string{"At", "Bounds", "ColorIndexAt", "ColorModel"}, func(v dynamic.Value) any { return w_image_PalettedImage{dynamic.Wrapped{V: v}} }},
-	"RGBA64Image":   {[]string{"At", "Bounds", "ColorModel", "RGBA64At"}, func(v dynamic.Value) any { return w_image_RGBA64Image{dynamic.Wrapped{V: v}} }},
-}
-
-type w_image_Image struct{ dynamic.Wrapped }
-
-func (w w_image_Image) At(a0 int, a1 int) p_image_color.Color {
-	return dynamic.Method[func(any, int, int) p_image_color.Color](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_image_Image) Bounds() p_image.Rectangle {
-	return dynamic.Method[func(any) p_image.Rectangle](w.V, "Bounds")(w.V.Value())
-}
-func (w w_image_Image) ColorModel() p_image_color.Model {
-	return dynamic.Method[func(any) p_image_color.Model](w.V, "ColorModel")(w.V.Value())
-}
-
-type w_image_PalettedImage struct{ dynamic.Wrapped }
-
-func (w w_image_PalettedImage) At(a0 int, a1 int) p_image_color.Color {
-	return dynamic.Method[func(any, int, int) p_image_color.Color](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_image_PalettedImage) Bounds() p_image.Rectangle {
-	return dynamic.Method[func(any) p_image.Rectangle](w.V, "Bounds")(w.V.Value())
-}
-func (w w_image_PalettedImage) ColorIndexAt(a0 int, a1 int) uint8 {
-	return dynamic.Method[func(any, int, int) uint8](w.V, "ColorIndexAt")(w.V.Value(), a0, a1)
-}
-func (w w_image_PalettedImage) ColorModel() p_image_color.Model {
-	return dynamic.Method[func(any) p_image_color.Model](w.V, "ColorModel")(w.V.Value())
-}
-
-type w_image_RGBA64Image struct{ dynamic.Wrapped }
-
-func (w w_image_RGBA64Image) At(a0 int, a1 int) p_image_color.Color {
-	return dynamic.Method[func(any, int, int) p_image_color.Color](w.V, "At")(w.V.Value(), a0, a1)
-}
-func (w w_image_RGBA64Image) Bounds() p_image.Rectangle {
-	return dynamic.Method[func(any) p_image.Rectangle](w.V, "Bounds")(w.V.Value())
-}
-func (w w_image_RGBA64Image) ColorModel() p_image_color.Model {
-	return dynamic.Method[func(any) p_image_color.Model](w.V, "ColorModel")(w.V.Value())
-}
-func (w w_image_RGBA64Image) RGBA64At(a0 int, a1 int) p_image_color.RGBA64 {
-	return dynamic.Method[func(any, int, int) p_image_color.RGBA64](w.V, "RGBA64At")(w.V.Value(), a0, a1)
 }

@@ -3,20 +3,18 @@
 package symbols
 
 import (
-	p_image_gif "image/gif"
+	p "image/gif"
 	"reflect"
 )
 
 func image_gifTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Decode":       reflect.ValueOf(p_image_gif.Decode),
-		"DecodeAll":    reflect.ValueOf(p_image_gif.DecodeAll),
-		"DecodeConfig": reflect.ValueOf(p_image_gif.DecodeConfig),
-		"Encode":       reflect.ValueOf(p_image_gif.Encode),
-		"EncodeAll":    reflect.ValueOf(p_image_gif.EncodeAll),
-		"GIF":          reflect.ValueOf((*p_image_gif.GIF)(nil)),
-		"Options":      reflect.ValueOf((*p_image_gif.Options)(nil)),
+		"Decode":       reflect.ValueOf(p.Decode),
+		"DecodeAll":    reflect.ValueOf(p.DecodeAll),
+		"DecodeConfig": reflect.ValueOf(p.DecodeConfig),
+		"Encode":       reflect.ValueOf(p.Encode),
+		"EncodeAll":    reflect.ValueOf(p.EncodeAll),
+		"GIF":          reflect.ValueOf((*p.GIF)(nil)),
+		"Options":      reflect.ValueOf((*p.Options)(nil)),
 	}
 }
-
-var image_gifWrap = map[string]Wrapper{}

@@ -3,32 +3,18 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_image_jpeg "image/jpeg"
+	p "image/jpeg"
 	"reflect"
 )
 
 func image_jpegTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Decode":           reflect.ValueOf(p_image_jpeg.Decode),
-		"DecodeConfig":     reflect.ValueOf(p_image_jpeg.DecodeConfig),
-		"Encode":           reflect.ValueOf(p_image_jpeg.Encode),
-		"FormatError":      reflect.ValueOf((*p_image_jpeg.FormatError)(nil)),
-		"Options":          reflect.ValueOf((*p_image_jpeg.Options)(nil)),
-		"Reader":           reflect.ValueOf((*p_image_jpeg.Reader)(nil)),
-		"UnsupportedError": reflect.ValueOf((*p_image_jpeg.UnsupportedError)(nil)),
+		"Decode":           reflect.ValueOf(p.Decode),
+		"DecodeConfig":     reflect.ValueOf(p.DecodeConfig),
+		"Encode":           reflect.ValueOf(p.Encode),
+		"FormatError":      reflect.ValueOf((*p.FormatError)(nil)),
+		"Options":          reflect.ValueOf((*p.Options)(nil)),
+		"Reader":           reflect.ValueOf((*p.Reader)(nil)),
+		"UnsupportedError": reflect.ValueOf((*p.UnsupportedError)(nil)),
 	}
-}
-
-var image_jpegWrap = map[string]Wrapper{
-	"Reader": {[]string{"Read", "ReadByte"}, func(v dynamic.Value) any { return w_image_jpeg_Reader{dynamic.Wrapped{V: v}} }},
-}
-
-type w_image_jpeg_Reader struct{ dynamic.Wrapped }
-
-func (w w_image_jpeg_Reader) Read(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Read")(w.V.Value(), a0)
-}
-func (w w_image_jpeg_Reader) ReadByte() (byte, error) {
-	return dynamic.Method[func(any) (byte, error)](w.V, "ReadByte")(w.V.Value())
 }

@@ -3,34 +3,20 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_image_png "image/png"
+	p "image/png"
 	"reflect"
 )
 
 func image_pngTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"CompressionLevel":  reflect.ValueOf((*p_image_png.CompressionLevel)(nil)),
-		"Decode":            reflect.ValueOf(p_image_png.Decode),
-		"DecodeConfig":      reflect.ValueOf(p_image_png.DecodeConfig),
-		"Encode":            reflect.ValueOf(p_image_png.Encode),
-		"Encoder":           reflect.ValueOf((*p_image_png.Encoder)(nil)),
-		"EncoderBuffer":     reflect.ValueOf((*p_image_png.EncoderBuffer)(nil)),
-		"EncoderBufferPool": reflect.ValueOf((*p_image_png.EncoderBufferPool)(nil)),
-		"FormatError":       reflect.ValueOf((*p_image_png.FormatError)(nil)),
-		"UnsupportedError":  reflect.ValueOf((*p_image_png.UnsupportedError)(nil)),
+		"CompressionLevel":  reflect.ValueOf((*p.CompressionLevel)(nil)),
+		"Decode":            reflect.ValueOf(p.Decode),
+		"DecodeConfig":      reflect.ValueOf(p.DecodeConfig),
+		"Encode":            reflect.ValueOf(p.Encode),
+		"Encoder":           reflect.ValueOf((*p.Encoder)(nil)),
+		"EncoderBuffer":     reflect.ValueOf((*p.EncoderBuffer)(nil)),
+		"EncoderBufferPool": reflect.ValueOf((*p.EncoderBufferPool)(nil)),
+		"FormatError":       reflect.ValueOf((*p.FormatError)(nil)),
+		"UnsupportedError":  reflect.ValueOf((*p.UnsupportedError)(nil)),
 	}
-}
-
-var image_pngWrap = map[string]Wrapper{
-	"EncoderBufferPool": {[]string{"Get", "Put"}, func(v dynamic.Value) any { return w_image_png_EncoderBufferPool{dynamic.Wrapped{V: v}} }},
-}
-
-type w_image_png_EncoderBufferPool struct{ dynamic.Wrapped }
-
-func (w w_image_png_EncoderBufferPool) Get() *p_image_png.EncoderBuffer {
-	return dynamic.Method[func(any) *p_image_png.EncoderBuffer](w.V, "Get")(w.V.Value())
-}
-func (w w_image_png_EncoderBufferPool) Put(a0 *p_image_png.EncoderBuffer) {
-	dynamic.Method[func(any, *p_image_png.EncoderBuffer)](w.V, "Put")(w.V.Value(), a0)
 }

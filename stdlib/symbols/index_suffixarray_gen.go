@@ -3,15 +3,13 @@
 package symbols
 
 import (
-	p_index_suffixarray "index/suffixarray"
+	p "index/suffixarray"
 	"reflect"
 )
 
 func index_suffixarrayTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Index": reflect.ValueOf((*p_index_suffixarray.Index)(nil)),
-		"New":   reflect.ValueOf(p_index_suffixarray.New),
+		"Index": reflect.ValueOf((*p.Index)(nil)),
+		"New":   reflect.ValueOf(p.New),
 	}
 }
-
-var index_suffixarrayWrap = map[string]Wrapper{}

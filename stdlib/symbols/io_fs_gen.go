@@ -3,186 +3,44 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_io_fs "io/fs"
+	p "io/fs"
 	"reflect"
-	p_time "time"
 )
 
 func io_fsTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"DirEntry":           reflect.ValueOf((*p_io_fs.DirEntry)(nil)),
-		"ErrClosed":          reflect.ValueOf(&p_io_fs.ErrClosed).Elem(),
-		"ErrExist":           reflect.ValueOf(&p_io_fs.ErrExist).Elem(),
-		"ErrInvalid":         reflect.ValueOf(&p_io_fs.ErrInvalid).Elem(),
-		"ErrNotExist":        reflect.ValueOf(&p_io_fs.ErrNotExist).Elem(),
-		"ErrPermission":      reflect.ValueOf(&p_io_fs.ErrPermission).Elem(),
-		"FS":                 reflect.ValueOf((*p_io_fs.FS)(nil)),
-		"File":               reflect.ValueOf((*p_io_fs.File)(nil)),
-		"FileInfo":           reflect.ValueOf((*p_io_fs.FileInfo)(nil)),
-		"FileInfoToDirEntry": reflect.ValueOf(p_io_fs.FileInfoToDirEntry),
-		"FileMode":           reflect.ValueOf((*p_io_fs.FileMode)(nil)),
-		"FormatDirEntry":     reflect.ValueOf(p_io_fs.FormatDirEntry),
-		"FormatFileInfo":     reflect.ValueOf(p_io_fs.FormatFileInfo),
-		"Glob":               reflect.ValueOf(p_io_fs.Glob),
-		"GlobFS":             reflect.ValueOf((*p_io_fs.GlobFS)(nil)),
-		"Lstat":              reflect.ValueOf(p_io_fs.Lstat),
-		"PathError":          reflect.ValueOf((*p_io_fs.PathError)(nil)),
-		"ReadDir":            reflect.ValueOf(p_io_fs.ReadDir),
-		"ReadDirFS":          reflect.ValueOf((*p_io_fs.ReadDirFS)(nil)),
-		"ReadDirFile":        reflect.ValueOf((*p_io_fs.ReadDirFile)(nil)),
-		"ReadFile":           reflect.ValueOf(p_io_fs.ReadFile),
-		"ReadFileFS":         reflect.ValueOf((*p_io_fs.ReadFileFS)(nil)),
-		"ReadLink":           reflect.ValueOf(p_io_fs.ReadLink),
-		"ReadLinkFS":         reflect.ValueOf((*p_io_fs.ReadLinkFS)(nil)),
-		"SkipAll":            reflect.ValueOf(&p_io_fs.SkipAll).Elem(),
-		"SkipDir":            reflect.ValueOf(&p_io_fs.SkipDir).Elem(),
-		"Stat":               reflect.ValueOf(p_io_fs.Stat),
-		"StatFS":             reflect.ValueOf((*p_io_fs.StatFS)(nil)),
-		"Sub":                reflect.ValueOf(p_io_fs.Sub),
-		"SubFS":              reflect.ValueOf((*p_io_fs.SubFS)(nil)),
-		"ValidPath":          reflect.ValueOf(p_io_fs.ValidPath),
-		"WalkDir":            reflect.ValueOf(p_io_fs.WalkDir),
-		"WalkDirFunc":        reflect.ValueOf((*p_io_fs.WalkDirFunc)(nil)),
+		"DirEntry":           reflect.ValueOf((*p.DirEntry)(nil)),
+		"ErrClosed":          reflect.ValueOf(&p.ErrClosed).Elem(),
+		"ErrExist":           reflect.ValueOf(&p.ErrExist).Elem(),
+		"ErrInvalid":         reflect.ValueOf(&p.ErrInvalid).Elem(),
+		"ErrNotExist":        reflect.ValueOf(&p.ErrNotExist).Elem(),
+		"ErrPermission":      reflect.ValueOf(&p.ErrPermission).Elem(),
+		"FS":                 reflect.ValueOf((*p.FS)(nil)),
+		"File":               reflect.ValueOf((*p.File)(nil)),
+		"FileInfo":           reflect.ValueOf((*p.FileInfo)(nil)),
+		"FileInfoToDirEntry": reflect.ValueOf(p.FileInfoToDirEntry),
+		"FileMode":           reflect.ValueOf((*p.FileMode)(nil)),
+		"FormatDirEntry":     reflect.ValueOf(p.FormatDirEntry),
+		"FormatFileInfo":     reflect.ValueOf(p.FormatFileInfo),
+		"Glob":               reflect.ValueOf(p.Glob),
+		"GlobFS":             reflect.ValueOf((*p.GlobFS)(nil)),
+		"Lstat":              reflect.ValueOf(p.Lstat),
+		"PathError":          reflect.ValueOf((*p.PathError)(nil)),
+		"ReadDir":            reflect.ValueOf(p.ReadDir),
+		"ReadDirFS":          reflect.ValueOf((*p.ReadDirFS)(nil)),
+		"ReadDirFile":        reflect.ValueOf((*p.ReadDirFile)(nil)),
+		"ReadFile":           reflect.ValueOf(p.ReadFile),
+		"ReadFileFS":         reflect.ValueOf((*p.ReadFileFS)(nil)),
+		"ReadLink":           reflect.ValueOf(p.ReadLink),
+		"ReadLinkFS":         reflect.ValueOf((*p.ReadLinkFS)(nil)),
+		"SkipAll":            reflect.ValueOf(&p.SkipAll).Elem(),
+		"SkipDir":            reflect.ValueOf(&p.SkipDir).Elem(),
+		"Stat":               reflect.ValueOf(p.Stat),
+		"StatFS":             reflect.ValueOf((*p.StatFS)(nil)),
+		"Sub":                reflect.ValueOf(p.Sub),
+		"SubFS":              reflect.ValueOf((*p.SubFS)(nil)),
+		"ValidPath":          reflect.ValueOf(p.ValidPath),
+		"WalkDir":            reflect.ValueOf(p.WalkDir),
+		"WalkDirFunc":        reflect.ValueOf((*p.WalkDirFunc)(nil)),
 	}
-}
-
-var io_fsWrap = map[string]Wrapper{
-	"DirEntry":    {[]string{"Info", "IsDir", "Name", "Type"}, func(v dynamic.Value) any { return w_io_fs_DirEntry{dynamic.Wrapped{V: v}} }},
-	"FS":          {[]string{"Open"}, func(v dynamic.Value) any { return w_io_fs_FS{dynamic.Wrapped{V: v}} }},
-	"File":        {[]string{"Close", "Read", "Stat"}, func(v dynamic.Value) any { return w_io_fs_File{dynamic.Wrapped{V: v}} }},
-	"FileInfo":    {[]string{"IsDir", "ModTime", "Mode", "Name", "Size", "Sys"}, func(v dynamic.Value) any { return w_io_fs_FileInfo{dynamic.Wrapped{V: v}} }},
-	"GlobFS":      {[]string{"Glob", "Open"}, func(v dynamic.Value) any { return w_io_fs_GlobFS{dynamic.Wrapped{V: v}} }},
-	"ReadDirFS":   {[]string{"Open", "ReadDir"}, func(v dynamic.Value) any { return w_io_fs_ReadDirFS{dynamic.Wrapped{V: v}} }},
-	"ReadDirFile": {[]string{"Close", "Read", "ReadDir", "Stat"}, func(v dynamic.Value) any { return w_io_fs_ReadDirFile{dynamic.Wrapped{V: v}} }},
-	"ReadFileFS":  {[]string{"Open", "ReadFile"}, func(v dynamic.Value) any { return w_io_fs_ReadFileFS{dynamic.Wrapped{V: v}} }},
-	"ReadLinkFS":  {[]string{"Lstat", "Open", "ReadLink"}, func(v dynamic.Value) any { return w_io_fs_ReadLinkFS{dynamic.Wrapped{V: v}} }},
-	"StatFS":      {[]string{"Open", "Stat"}, func(v dynamic.Value) any { return w_io_fs_StatFS{dynamic.Wrapped{V: v}} }},
-	"SubFS":       {[]string{"Open", "Sub"}, func(v dynamic.Value) any { return w_io_fs_SubFS{dynamic.Wrapped{V: v}} }},
-}
-
-type w_io_fs_DirEntry struct{ dynamic.Wrapped }
-
-func (w w_io_fs_DirEntry) Info() (p_io_fs.FileInfo, error) {
-	return dynamic.Method[func(any) (p_io_fs.FileInfo, error)](w.V, "Info")(w.V.Value())
-}
-func (w w_io_fs_DirEntry) IsDir() bool {
-	return dynamic.Method[func(any) bool](w.V, "IsDir")(w.V.Value())
-}
-func (w w_io_fs_DirEntry) Name() string {
-	return dynamic.Method[func(any) string](w.V, "Name")(w.V.Value())
-}
-func (w w_io_fs_DirEntry) Type() p_io_fs.FileMode {
-	return dynamic.Method[func(any) p_io_fs.FileMode](w.V, "Type")(w.V.Value())
-}
-
-type w_io_fs_FS struct{ dynamic.Wrapped }
-
-func (w w_io_fs_FS) Open(a0 string) (p_io_fs.File, error) {
-	return dynamic.Method[func(any, string) (p_io_fs.File, error)](w.V, "Open")(w.V.Value(), a0)
-}
-
-type w_io_fs_File struct{ dynamic.Wrapped }
-
-func (w w_io_fs_File) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_io_fs_File) Read(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Read")(w.V.Value(), a0)
-}
-func (w w_io_fs_File) Stat() (p_io_fs.FileInfo, error) {
-	return dynamic.Method[func(any) (p_io_fs.FileInfo, error)](w.V, "Stat")(w.V.Value())
-}
-
-type w_io_fs_FileInfo struct{ dynamic.Wrapped }
-
-func (w w_io_fs_FileInfo) IsDir() bool {
-	return dynamic.Method[func(any) bool](w.V, "IsDir")(w.V.Value())
-}
-func (w w_io_fs_FileInfo) ModTime() p_time.Time {
-	return dynamic.Method[func(any) p_time.Time](w.V, "ModTime")(w.V.Value())
-}
-func (w w_io_fs_FileInfo) Mode() p_io_fs.FileMode {
-	return dynamic.Method[func(any) p_io_fs.FileMode](w.V, "Mode")(w.V.Value())
-}
-func (w w_io_fs_FileInfo) Name() string {
-	return dynamic.Method[func(any) string](w.V, "Name")(w.V.Value())
-}
-func (w w_io_fs_FileInfo) Size() int64 {
-	return dynamic.Method[func(any) int64](w.V, "Size")(w.V.Value())
-}
-func (w w_io_fs_FileInfo) Sys() any {
-	return dynamic.Method[func(any) any](w.V, "Sys")(w.V.Value())
-}
-
-type w_io_fs_GlobFS struct{ dynamic.Wrapped }
-
-func (w w_io_fs_GlobFS) Glob(a0 string) ([]string, error) {
-	return dynamic.Method[func(any, string) ([]string, error)](w.V, "Glob")(w.V.Value(), a0)
-}
-func (w w_io_fs_GlobFS) Open(a0 string) (p_io_fs.File, error) {
-	return dynamic.Method[func(any, string) (p_io_fs.File, error)](w.V, "Open")(w.V.Value(), a0)
-}
-
-type w_io_fs_ReadDirFS struct{ dynamic.Wrapped }
-
-func (w w_io_fs_ReadDirFS) Open(a0 string) (p_io_fs.File, error) {
-	return dynamic.Method[func(any, string) (p_io_fs.File, error)](w.V, "Open")(w.V.Value(), a0)
-}
-func (w w_io_fs_ReadDirFS) ReadDir(a0 string) ([]p_io_fs.DirEntry, error) {
-	return dynamic.Method[func(any, string) ([]p_io_fs.DirEntry, error)](w.V, "ReadDir")(w.V.Value(), a0)
-}
-
-type w_io_fs_ReadDirFile struct{ dynamic.Wrapped }
-
-func (w w_io_fs_ReadDirFile) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_io_fs_ReadDirFile) Read(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Read")(w.V.Value(), a0)
-}
-func (w w_io_fs_ReadDirFile) ReadDir(a0 int) ([]p_io_fs.DirEntry, error) {
-	return dynamic.Method[func(any, int) ([]p_io_fs.DirEntry, error)](w.V, "ReadDir")(w.V.Value(), a0)
-}
-func (w w_io_fs_ReadDirFile) Stat() (p_io_fs.FileInfo, error) {
-	return dynamic.Method[func(any) (p_io_fs.FileInfo, error)](w.V, "Stat")(w.V.Value())
-}
-
-type w_io_fs_ReadFileFS struct{ dynamic.Wrapped }
-
-func (w w_io_fs_ReadFileFS) Open(a0 string) (p_io_fs.File, error) {
-	return dynamic.Method[func(any, string) (p_io_fs.File, error)](w.V, "Open")(w.V.Value(), a0)
-}
-func (w w_io_fs_ReadFileFS) ReadFile(a0 string) ([]byte, error) {
-	return dynamic.Method[func(any, string) ([]byte, error)](w.V, "ReadFile")(w.V.Value(), a0)
-}
-
-type w_io_fs_ReadLinkFS struct{ dynamic.Wrapped }
-
-func (w w_io_fs_ReadLinkFS) Lstat(a0 string) (p_io_fs.FileInfo, error) {
-	return dynamic.Method[func(any, string) (p_io_fs.FileInfo, error)](w.V, "Lstat")(w.V.Value(), a0)
-}
-func (w w_io_fs_ReadLinkFS) Open(a0 string) (p_io_fs.File, error) {
-	return dynamic.Method[func(any, string) (p_io_fs.File, error)](w.V, "Open")(w.V.Value(), a0)
-}
-func (w w_io_fs_ReadLinkFS) ReadLink(a0 string) (string, error) {
-	return dynamic.Method[func(any, string) (string, error)](w.V, "ReadLink")(w.V.Value(), a0)
-}
-
-type w_io_fs_StatFS struct{ dynamic.Wrapped }
-
-func (w w_io_fs_StatFS) Open(a0 string) (p_io_fs.File, error) {
-	return dynamic.Method[func(any, string) (p_io_fs.File, error)](w.V, "Open")(w.V.Value(), a0)
-}
-func (w w_io_fs_StatFS) Stat(a0 string) (p_io_fs.FileInfo, error) {
-	return dynamic.Method[func(any, string) (p_io_fs.FileInfo, error)](w.V, "Stat")(w.V.Value(), a0)
-}
-
-type w_io_fs_SubFS struct{ dynamic.Wrapped }
-
-func (w w_io_fs_SubFS) Open(a0 string) (p_io_fs.File, error) {
-	return dynamic.Method[func(any, string) (p_io_fs.File, error)](w.V, "Open")(w.V.Value(), a0)
-}
-func (w w_io_fs_SubFS) Sub(a0 string) (p_io_fs.FS, error) {
-	return dynamic.Method[func(any, string) (p_io_fs.FS, error)](w.V, "Sub")(w.V.Value(), a0)
 }

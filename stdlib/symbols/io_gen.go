@@ -3,257 +3,60 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_io "io"
+	p "io"
 	"reflect"
 )
 
 func ioTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ByteReader":       reflect.ValueOf((*p_io.ByteReader)(nil)),
-		"ByteScanner":      reflect.ValueOf((*p_io.ByteScanner)(nil)),
-		"ByteWriter":       reflect.ValueOf((*p_io.ByteWriter)(nil)),
-		"Closer":           reflect.ValueOf((*p_io.Closer)(nil)),
-		"Copy":             reflect.ValueOf(p_io.Copy),
-		"CopyBuffer":       reflect.ValueOf(p_io.CopyBuffer),
-		"CopyN":            reflect.ValueOf(p_io.CopyN),
-		"Discard":          reflect.ValueOf(&p_io.Discard).Elem(),
-		"EOF":              reflect.ValueOf(&p_io.EOF).Elem(),
-		"ErrClosedPipe":    reflect.ValueOf(&p_io.ErrClosedPipe).Elem(),
-		"ErrNoProgress":    reflect.ValueOf(&p_io.ErrNoProgress).Elem(),
-		"ErrShortBuffer":   reflect.ValueOf(&p_io.ErrShortBuffer).Elem(),
-		"ErrShortWrite":    reflect.ValueOf(&p_io.ErrShortWrite).Elem(),
-		"ErrUnexpectedEOF": reflect.ValueOf(&p_io.ErrUnexpectedEOF).Elem(),
-		"LimitReader":      reflect.ValueOf(p_io.LimitReader),
-		"LimitedReader":    reflect.ValueOf((*p_io.LimitedReader)(nil)),
-		"MultiReader":      reflect.ValueOf(p_io.MultiReader),
-		"MultiWriter":      reflect.ValueOf(p_io.MultiWriter),
-		"NewOffsetWriter":  reflect.ValueOf(p_io.NewOffsetWriter),
-		"NewSectionReader": reflect.ValueOf(p_io.NewSectionReader),
-		"NopCloser":        reflect.ValueOf(p_io.NopCloser),
-		"OffsetWriter":     reflect.ValueOf((*p_io.OffsetWriter)(nil)),
-		"Pipe":             reflect.ValueOf(p_io.Pipe),
-		"PipeReader":       reflect.ValueOf((*p_io.PipeReader)(nil)),
-		"PipeWriter":       reflect.ValueOf((*p_io.PipeWriter)(nil)),
-		"ReadAll":          reflect.ValueOf(p_io.ReadAll),
-		"ReadAtLeast":      reflect.ValueOf(p_io.ReadAtLeast),
-		"ReadCloser":       reflect.ValueOf((*p_io.ReadCloser)(nil)),
-		"ReadFull":         reflect.ValueOf(p_io.ReadFull),
-		"ReadSeekCloser":   reflect.ValueOf((*p_io.ReadSeekCloser)(nil)),
-		"ReadSeeker":       reflect.ValueOf((*p_io.ReadSeeker)(nil)),
-		"ReadWriteCloser":  reflect.ValueOf((*p_io.ReadWriteCloser)(nil)),
-		"ReadWriteSeeker":  reflect.ValueOf((*p_io.ReadWriteSeeker)(nil)),
-		"ReadWriter":       reflect.ValueOf((*p_io.ReadWriter)(nil)),
-		"Reader":           reflect.ValueOf((*p_io.Reader)(nil)),
-		"ReaderAt":         reflect.ValueOf((*p_io.ReaderAt)(nil)),
-		"ReaderFrom":       reflect.ValueOf((*p_io.ReaderFrom)(nil)),
-		"RuneReader":       reflect.ValueOf((*p_io.RuneReader)(nil)),
-		"RuneScanner":      reflect.ValueOf((*p_io.RuneScanner)(nil)),
-		"SectionReader":    reflect.ValueOf((*p_io.SectionReader)(nil)),
-		"Seeker":           reflect.ValueOf((*p_io.Seeker)(nil)),
-		"StringWriter":     reflect.ValueOf((*p_io.StringWriter)(nil)),
-		"TeeReader":        reflect.ValueOf(p_io.TeeReader),
-		"WriteCloser":      reflect.ValueOf((*p_io.WriteCloser)(nil)),
-		"WriteSeeker":      reflect.ValueOf((*p_io.WriteSeeker)(nil)),
-		"WriteString":      reflect.ValueOf(p_io.WriteString),
-		"Writer":           reflect.ValueOf((*p_io.Writer)(nil)),
-		"WriterAt":         reflect.ValueOf((*p_io.WriterAt)(nil)),
-		"WriterTo":         reflect.ValueOf((*p_io.WriterTo)(nil)),
+		"ByteReader":       reflect.ValueOf((*p.ByteReader)(nil)),
+		"ByteScanner":      reflect.ValueOf((*p.ByteScanner)(nil)),
+		"ByteWriter":       reflect.ValueOf((*p.ByteWriter)(nil)),
+		"Closer":           reflect.ValueOf((*p.Closer)(nil)),
+		"Copy":             reflect.ValueOf(p.Copy),
+		"CopyBuffer":       reflect.ValueOf(p.CopyBuffer),
+		"CopyN":            reflect.ValueOf(p.CopyN),
+		"Discard":          reflect.ValueOf(&p.Discard).Elem(),
+		"EOF":              reflect.ValueOf(&p.EOF).Elem(),
+		"ErrClosedPipe":    reflect.ValueOf(&p.ErrClosedPipe).Elem(),
+		"ErrNoProgress":    reflect.ValueOf(&p.ErrNoProgress).Elem(),
+		"ErrShortBuffer":   reflect.ValueOf(&p.ErrShortBuffer).Elem(),
+		"ErrShortWrite":    reflect.ValueOf(&p.ErrShortWrite).Elem(),
+		"ErrUnexpectedEOF": reflect.ValueOf(&p.ErrUnexpectedEOF).Elem(),
+		"LimitReader":      reflect.ValueOf(p.LimitReader),
+		"LimitedReader":    reflect.ValueOf((*p.LimitedReader)(nil)),
+		"MultiReader":      reflect.ValueOf(p.MultiReader),
+		"MultiWriter":      reflect.ValueOf(p.MultiWriter),
+		"NewOffsetWriter":  reflect.ValueOf(p.NewOffsetWriter),
+		"NewSectionReader": reflect.ValueOf(p.NewSectionReader),
+		"NopCloser":        reflect.ValueOf(p.NopCloser),
+		"OffsetWriter":     reflect.ValueOf((*p.OffsetWriter)(nil)),
+		"Pipe":             reflect.ValueOf(p.Pipe),
+		"PipeReader":       reflect.ValueOf((*p.PipeReader)(nil)),
+		"PipeWriter":       reflect.ValueOf((*p.PipeWriter)(nil)),
+		"ReadAll":          reflect.ValueOf(p.ReadAll),
+		"ReadAtLeast":      reflect.ValueOf(p.ReadAtLeast),
+		"ReadCloser":       reflect.ValueOf((*p.ReadCloser)(nil)),
+		"ReadFull":         reflect.ValueOf(p.ReadFull),
+		"ReadSeekCloser":   reflect.ValueOf((*p.ReadSeekCloser)(nil)),
+		"ReadSeeker":       reflect.ValueOf((*p.ReadSeeker)(nil)),
+		"ReadWriteCloser":  reflect.ValueOf((*p.ReadWriteCloser)(nil)),
+		"ReadWriteSeeker":  reflect.ValueOf((*p.ReadWriteSeeker)(nil)),
+		"ReadWriter":       reflect.ValueOf((*p.ReadWriter)(nil)),
+		"Reader":           reflect.ValueOf((*p.Reader)(nil)),
+		"ReaderAt":         reflect.ValueOf((*p.ReaderAt)(nil)),
+		"ReaderFrom":       reflect.ValueOf((*p.ReaderFrom)(nil)),
+		"RuneReader":       reflect.ValueOf((*p.RuneReader)(nil)),
+		"RuneScanner":      reflect.ValueOf((*p.RuneScanner)(nil)),
+		"SectionReader":    reflect.ValueOf((*p.SectionReader)(nil)),
+		"Seeker":           reflect.ValueOf((*p.Seeker)(nil)),
+		"StringWriter":     reflect.ValueOf((*p.StringWriter)(nil)),
+		"TeeReader":        reflect.ValueOf(p.TeeReader),
+		"WriteCloser":      reflect.ValueOf((*p.WriteCloser)(nil)),
+		"WriteSeeker":      reflect.ValueOf((*p.WriteSeeker)(nil)),
+		"WriteString":      reflect.ValueOf(p.WriteString),
+		"Writer":           reflect.ValueOf((*p.Writer)(nil)),
+		"WriterAt":         reflect.ValueOf((*p.WriterAt)(nil)),
+		"WriterTo":         reflect.ValueOf((*p.WriterTo)(nil)),
 	}
-}
-
-var ioWrap = map[string]Wrapper{
-	"ByteReader":      {[]string{"ReadByte"}, func(v dynamic.Value) any { return w_io_ByteReader{dynamic.Wrapped{V: v}} }},
-	"ByteScanner":     {[]string{"ReadByte", "UnreadByte"}, func(v dynamic.Value) any { return w_io_ByteScanner{dynamic.Wrapped{V: v}} }},
-	"ByteWriter":      {[]string{"WriteByte"}, func(v dynamic.Value) any { return w_io_ByteWriter{dynamic.Wrapped{V: v}} }},
-	"Closer":          {[]string{"Close"}, func(v dynamic.Value) any { return w_io_Closer{dynamic.Wrapped{V: v}} }},
-	"ReadCloser":      {[]string{"Close", "Read"}, func(v dynamic.Value) any { return w_io_ReadCloser{dynamic.Wrapped{V: v}} }},
-	"ReadSeekCloser":  {[]string{"Close", "Read", "Seek"}, func(v dynamic.Value) any { return w_io_ReadSeekCloser{dynamic.Wrapped{V: v}} }},
-	"ReadSeeker":      {[]string{"Read", "Seek"}, func(v dynamic.Value) any { return w_io_ReadSeeker{dynamic.Wrapped{V: v}} }},
-	"ReadWriteCloser": {[]string{"Close", "Read", "Write"}, func(v dynamic.Value) any { return w_io_ReadWriteCloser{dynamic.Wrapped{V: v}} }},
-	"ReadWriteSeeker": {[]string{"Read", "Seek", "Write"}, func(v dynamic.Value) any { return w_io_ReadWriteSeeker{dynamic.Wrapped{V: v}} }},
-	"ReadWriter":      {[]string{"Read", "Write"}, func(v dynamic.Value) any { return w_io_ReadWriter{dynamic.Wrapped{V: v}} }},
-	"Reader":          {[]string{"Read"}, func(v dynamic.Value) any { return w_io_Reader{dynamic.Wrapped{V: v}} }},
-	"ReaderAt":        {[]string{"ReadAt"}, func(v dynamic.Value) any { return w_io_ReaderAt{dynamic.Wrapped{V: v}} }},
-	"ReaderFrom":      {[]string{"ReadFrom"}, func(v dynamic.Value) any { return w_io_ReaderFrom{dynamic.Wrapped{V: v}} }},
-	"RuneReader":      {[]string{"ReadRune"}, func(v dynamic.Value) any { return w_io_RuneReader{dynamic.Wrapped{V: v}} }},
-	"RuneScanner":     {[]string{"ReadRune", "UnreadRune"}, func(v dynamic.Value) any { return w_io_RuneScanner{dynamic.Wrapped{V: v}} }},
-	"Seeker":          {[]string{"Seek"}, func(v dynamic.Value) any { return w_io_Seeker{dynamic.Wrapped{V: v}} }},
-	"StringWriter":    {[]string{"WriteString"}, func(v dynamic.Value) any { return w_io_StringWriter{dynamic.Wrapped{V: v}} }},
-	"WriteCloser":     {[]string{"Close", "Write"}, func(v dynamic.Value) any { return w_io_WriteCloser{dynamic.Wrapped{V: v}} }},
-	"WriteSeeker":     {[]string{"Seek", "Write"}, func(v dynamic.Value) any { return w_io_WriteSeeker{dynamic.Wrapped{V: v}} }},
-	"Writer":          {[]string{"Write"}, func(v dynamic.Value) any { return w_io_Writer{dynamic.Wrapped{V: v}} }},
-	"WriterAt":        {[]string{"WriteAt"}, func(v dynamic.Value) any { return w_io_WriterAt{dynamic.Wrapped{V: v}} }},
-	"WriterTo":        {[]string{"WriteTo"}, func(v dynamic.Value) any { return w_io_WriterTo{dynamic.Wrapped{V: v}} }},
-}
-
-type w_io_ByteReader struct{ dynamic.Wrapped }
-
-func (w w_io_ByteReader) ReadByte() (byte, error) {
-	return dynamic.Method[func(any) (byte, error)](w.V, "ReadByte")(w.V.Value())
-}
-
-type w_io_ByteScanner struct{ dynamic.Wrapped }
-
-func (w w_io_ByteScanner) ReadByte() (byte, error) {
-	return dynamic.Method[func(any) (byte, error)](w.V, "ReadByte")(w.V.Value())
-}
-func (w w_io_ByteScanner) UnreadByte() error {
-	return dynamic.Method[func(any) error](w.V, "UnreadByte")(w.V.Value())
-}
-
-type w_io_ByteWriter struct{ dynamic.Wrapped }
-
-func (w w_io_ByteWriter) WriteByte(a0 byte) error {
-	return dynamic.Method[func(any, byte) error](w.V, "WriteByte")(w.V.Value(), a0)
-}
-
-type w_io_Closer struct{ dynamic.Wrapped }
-
-func (w w_io_Closer) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-
-type w_io_ReadCloser struct{ dynamic.Wrapped }
-
-func (w w_io_ReadCloser) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_io_ReadCloser) Read(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Read")(w.V.Value(), a0)
-}
-
-type w_io_ReadSeekCloser struct{ dynamic.Wrapped }
-
-func (w w_io_ReadSeekCloser) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_io_ReadSeekCloser) Read(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Read")(w.V.Value(), a0)
-}
-func (w w_io_ReadSeekCloser) Seek(a0 int64, a1 int) (int64, error) {
-	return dynamic.Method[func(any, int64, int) (int64, error)](w.V, "Seek")(w.V.Value(), a0, a1)
-}
-
-type w_io_ReadSeeker struct{ dynamic.Wrapped }
-
-func (w w_io_ReadSeeker) Read(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Read")(w.V.Value(), a0)
-}
-func (w w_io_ReadSeeker) Seek(a0 int64, a1 int) (int64, error) {
-	return dynamic.Method[func(any, int64, int) (int64, error)](w.V, "Seek")(w.V.Value(), a0, a1)
-}
-
-type w_io_ReadWriteCloser struct{ dynamic.Wrapped }
-
-func (w w_io_ReadWriteCloser) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_io_ReadWriteCloser) Read(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Read")(w.V.Value(), a0)
-}
-func (w w_io_ReadWriteCloser) Write(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Write")(w.V.Value(), a0)
-}
-
-type w_io_ReadWriteSeeker struct{ dynamic.Wrapped }
-
-func (w w_io_ReadWriteSeeker) Read(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Read")(w.V.Value(), a0)
-}
-func (w w_io_ReadWriteSeeker) Seek(a0 int64, a1 int) (int64, error) {
-	return dynamic.Method[func(any, int64, int) (int64, error)](w.V, "Seek")(w.V.Value(), a0, a1)
-}
-func (w w_io_ReadWriteSeeker) Write(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Write")(w.V.Value(), a0)
-}
-
-type w_io_ReadWriter struct{ dynamic.Wrapped }
-
-func (w w_io_ReadWriter) Read(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Read")(w.V.Value(), a0)
-}
-func (w w_io_ReadWriter) Write(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Write")(w.V.Value(), a0)
-}
-
-type w_io_Reader struct{ dynamic.Wrapped }
-
-func (w w_io_Reader) Read(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Read")(w.V.Value(), a0)
-}
-
-type w_io_ReaderAt struct{ dynamic.Wrapped }
-
-func (w w_io_ReaderAt) ReadAt(a0 []byte, a1 int64) (int, error) {
-	return dynamic.Method[func(any, []byte, int64) (int, error)](w.V, "ReadAt")(w.V.Value(), a0, a1)
-}
-
-type w_io_ReaderFrom struct{ dynamic.Wrapped }
-
-func (w w_io_ReaderFrom) ReadFrom(a0 p_io.Reader) (int64, error) {
-	return dynamic.Method[func(any, p_io.Reader) (int64, error)](w.V, "ReadFrom")(w.V.Value(), a0)
-}
-
-type w_io_RuneReader struct{ dynamic.Wrapped }
-
-func (w w_io_RuneReader) ReadRune() (rune, int, error) {
-	return dynamic.Method[func(any) (rune, int, error)](w.V, "ReadRune")(w.V.Value())
-}
-
-type w_io_RuneScanner struct{ dynamic.Wrapped }
-
-func (w w_io_RuneScanner) ReadRune() (rune, int, error) {
-	return dynamic.Method[func(any) (rune, int, error)](w.V, "ReadRune")(w.V.Value())
-}
-func (w w_io_RuneScanner) UnreadRune() error {
-	return dynamic.Method[func(any) error](w.V, "UnreadRune")(w.V.Value())
-}
-
-type w_io_Seeker struct{ dynamic.Wrapped }
-
-func (w w_io_Seeker) Seek(a0 int64, a1 int) (int64, error) {
-	return dynamic.Method[func(any, int64, int) (int64, error)](w.V, "Seek")(w.V.Value(), a0, a1)
-}
-
-type w_io_StringWriter struct{ dynamic.Wrapped }
-
-func (w w_io_StringWriter) WriteString(a0 string) (int, error) {
-	return dynamic.Method[func(any, string) (int, error)](w.V, "WriteString")(w.V.Value(), a0)
-}
-
-type w_io_WriteCloser struct{ dynamic.Wrapped }
-
-func (w w_io_WriteCloser) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_io_WriteCloser) Write(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Write")(w.V.Value(), a0)
-}
-
-type w_io_WriteSeeker struct{ dynamic.Wrapped }
-
-func (w w_io_WriteSeeker) Seek(a0 int64, a1 int) (int64, error) {
-	return dynamic.Method[func(any, int64, int) (int64, error)](w.V, "Seek")(w.V.Value(), a0, a1)
-}
-func (w w_io_WriteSeeker) Write(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Write")(w.V.Value(), a0)
-}
-
-type w_io_Writer struct{ dynamic.Wrapped }
-
-func (w w_io_Writer) Write(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Write")(w.V.Value(), a0)
-}
-
-type w_io_WriterAt struct{ dynamic.Wrapped }
-
-func (w w_io_WriterAt) WriteAt(a0 []byte, a1 int64) (int, error) {
-	return dynamic.Method[func(any, []byte, int64) (int, error)](w.V, "WriteAt")(w.V.Value(), a0, a1)
-}
-
-type w_io_WriterTo struct{ dynamic.Wrapped }
-
-func (w w_io_WriterTo) WriteTo(a0 p_io.Writer) (int64, error) {
-	return dynamic.Method[func(any, p_io.Writer) (int64, error)](w.V, "WriteTo")(w.V.Value(), a0)
 }

@@ -3,21 +3,19 @@
 package symbols
 
 import (
-	p_io_ioutil "io/ioutil"
+	p "io/ioutil"
 	"reflect"
 )
 
 func io_ioutilTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Discard":   reflect.ValueOf(&p_io_ioutil.Discard).Elem(),
-		"NopCloser": reflect.ValueOf(p_io_ioutil.NopCloser),
-		"ReadAll":   reflect.ValueOf(p_io_ioutil.ReadAll),
-		"ReadDir":   reflect.ValueOf(p_io_ioutil.ReadDir),
-		"ReadFile":  reflect.ValueOf(p_io_ioutil.ReadFile),
-		"TempDir":   reflect.ValueOf(p_io_ioutil.TempDir),
-		"TempFile":  reflect.ValueOf(p_io_ioutil.TempFile),
-		"WriteFile": reflect.ValueOf(p_io_ioutil.WriteFile),
+		"Discard":   reflect.ValueOf(&p.Discard).Elem(),
+		"NopCloser": reflect.ValueOf(p.NopCloser),
+		"ReadAll":   reflect.ValueOf(p.ReadAll),
+		"ReadDir":   reflect.ValueOf(p.ReadDir),
+		"ReadFile":  reflect.ValueOf(p.ReadFile),
+		"TempDir":   reflect.ValueOf(p.TempDir),
+		"TempFile":  reflect.ValueOf(p.TempFile),
+		"WriteFile": reflect.ValueOf(p.WriteFile),
 	}
 }
-
-var io_ioutilWrap = map[string]Wrapper{}

@@ -3,32 +3,30 @@
 package symbols
 
 import (
-	p_log "log"
+	p "log"
 	"reflect"
 )
 
 func logTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Default":   reflect.ValueOf(p_log.Default),
-		"Fatal":     reflect.ValueOf(p_log.Fatal),
-		"Fatalf":    reflect.ValueOf(p_log.Fatalf),
-		"Fatalln":   reflect.ValueOf(p_log.Fatalln),
-		"Flags":     reflect.ValueOf(p_log.Flags),
-		"Logger":    reflect.ValueOf((*p_log.Logger)(nil)),
-		"New":       reflect.ValueOf(p_log.New),
-		"Output":    reflect.ValueOf(p_log.Output),
-		"Panic":     reflect.ValueOf(p_log.Panic),
-		"Panicf":    reflect.ValueOf(p_log.Panicf),
-		"Panicln":   reflect.ValueOf(p_log.Panicln),
-		"Prefix":    reflect.ValueOf(p_log.Prefix),
-		"Print":     reflect.ValueOf(p_log.Print),
-		"Printf":    reflect.ValueOf(p_log.Printf),
-		"Println":   reflect.ValueOf(p_log.Println),
-		"SetFlags":  reflect.ValueOf(p_log.SetFlags),
-		"SetOutput": reflect.ValueOf(p_log.SetOutput),
-		"SetPrefix": reflect.ValueOf(p_log.SetPrefix),
-		"Writer":    reflect.ValueOf(p_log.Writer),
+		"Default":   reflect.ValueOf(p.Default),
+		"Fatal":     reflect.ValueOf(p.Fatal),
+		"Fatalf":    reflect.ValueOf(p.Fatalf),
+		"Fatalln":   reflect.ValueOf(p.Fatalln),
+		"Flags":     reflect.ValueOf(p.Flags),
+		"Logger":    reflect.ValueOf((*p.Logger)(nil)),
+		"New":       reflect.ValueOf(p.New),
+		"Output":    reflect.ValueOf(p.Output),
+		"Panic":     reflect.ValueOf(p.Panic),
+		"Panicf":    reflect.ValueOf(p.Panicf),
+		"Panicln":   reflect.ValueOf(p.Panicln),
+		"Prefix":    reflect.ValueOf(p.Prefix),
+		"Print":     reflect.ValueOf(p.Print),
+		"Printf":    reflect.ValueOf(p.Printf),
+		"Println":   reflect.ValueOf(p.Println),
+		"SetFlags":  reflect.ValueOf(p.SetFlags),
+		"SetOutput": reflect.ValueOf(p.SetOutput),
+		"SetPrefix": reflect.ValueOf(p.SetPrefix),
+		"Writer":    reflect.ValueOf(p.Writer),
 	}
 }
-
-var logWrap = map[string]Wrapper{}

@@ -3,103 +3,68 @@
 package symbols
 
 import (
-	p_context "context"
-	"gobayes/stdlib/dynamic"
-	p_log_slog "log/slog"
+	p "log/slog"
 	"reflect"
 )
 
 func log_slogTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Any":               reflect.ValueOf(p_log_slog.Any),
-		"AnyValue":          reflect.ValueOf(p_log_slog.AnyValue),
-		"Attr":              reflect.ValueOf((*p_log_slog.Attr)(nil)),
-		"Bool":              reflect.ValueOf(p_log_slog.Bool),
-		"BoolValue":         reflect.ValueOf(p_log_slog.BoolValue),
-		"Debug":             reflect.ValueOf(p_log_slog.Debug),
-		"DebugContext":      reflect.ValueOf(p_log_slog.DebugContext),
-		"Default":           reflect.ValueOf(p_log_slog.Default),
-		"DiscardHandler":    reflect.ValueOf(&p_log_slog.DiscardHandler).Elem(),
-		"Duration":          reflect.ValueOf(p_log_slog.Duration),
-		"DurationValue":     reflect.ValueOf(p_log_slog.DurationValue),
-		"Error":             reflect.ValueOf(p_log_slog.Error),
-		"ErrorContext":      reflect.ValueOf(p_log_slog.ErrorContext),
-		"Float64":           reflect.ValueOf(p_log_slog.Float64),
-		"Float64Value":      reflect.ValueOf(p_log_slog.Float64Value),
-		"Group":             reflect.ValueOf(p_log_slog.Group),
-		"GroupAttrs":        reflect.ValueOf(p_log_slog.GroupAttrs),
-		"GroupValue":        reflect.ValueOf(p_log_slog.GroupValue),
-		"Handler":           reflect.ValueOf((*p_log_slog.Handler)(nil)),
-		"HandlerOptions":    reflect.ValueOf((*p_log_slog.HandlerOptions)(nil)),
-		"Info":              reflect.ValueOf(p_log_slog.Info),
-		"InfoContext":       reflect.ValueOf(p_log_slog.InfoContext),
-		"Int":               reflect.ValueOf(p_log_slog.Int),
-		"Int64":             reflect.ValueOf(p_log_slog.Int64),
-		"Int64Value":        reflect.ValueOf(p_log_slog.Int64Value),
-		"IntValue":          reflect.ValueOf(p_log_slog.IntValue),
-		"JSONHandler":       reflect.ValueOf((*p_log_slog.JSONHandler)(nil)),
-		"Kind":              reflect.ValueOf((*p_log_slog.Kind)(nil)),
-		"Level":             reflect.ValueOf((*p_log_slog.Level)(nil)),
-		"LevelVar":          reflect.ValueOf((*p_log_slog.LevelVar)(nil)),
-		"Leveler":           reflect.ValueOf((*p_log_slog.Leveler)(nil)),
-		"Log":               reflect.ValueOf(p_log_slog.Log),
-		"LogAttrs":          reflect.ValueOf(p_log_slog.LogAttrs),
-		"LogValuer":         reflect.ValueOf((*p_log_slog.LogValuer)(nil)),
-		"Logger":            reflect.ValueOf((*p_log_slog.Logger)(nil)),
-		"MultiHandler":      reflect.ValueOf((*p_log_slog.MultiHandler)(nil)),
-		"New":               reflect.ValueOf(p_log_slog.New),
-		"NewJSONHandler":    reflect.ValueOf(p_log_slog.NewJSONHandler),
-		"NewLogLogger":      reflect.ValueOf(p_log_slog.NewLogLogger),
-		"NewMultiHandler":   reflect.ValueOf(p_log_slog.NewMultiHandler),
-		"NewRecord":         reflect.ValueOf(p_log_slog.NewRecord),
-		"NewTextHandler":    reflect.ValueOf(p_log_slog.NewTextHandler),
-		"Record":            reflect.ValueOf((*p_log_slog.Record)(nil)),
-		"SetDefault":        reflect.ValueOf(p_log_slog.SetDefault),
-		"SetLogLoggerLevel": reflect.ValueOf(p_log_slog.SetLogLoggerLevel),
-		"Source":            reflect.ValueOf((*p_log_slog.Source)(nil)),
-		"String":            reflect.ValueOf(p_log_slog.String),
-		"StringValue":       reflect.ValueOf(p_log_slog.StringValue),
-		"TextHandler":       reflect.ValueOf((*p_log_slog.TextHandler)(nil)),
-		"Time":              reflect.ValueOf(p_log_slog.Time),
-		"TimeValue":         reflect.ValueOf(p_log_slog.TimeValue),
-		"Uint64":            reflect.ValueOf(p_log_slog.Uint64),
-		"Uint64Value":       reflect.ValueOf(p_log_slog.Uint64Value),
-		"Value":             reflect.ValueOf((*p_log_slog.Value)(nil)),
-		"Warn":              reflect.ValueOf(p_log_slog.Warn),
-		"WarnContext":       reflect.ValueOf(p_log_slog.WarnContext),
-		"With":              reflect.ValueOf(p_log_slog.With),
+		"Any":               reflect.ValueOf(p.Any),
+		"AnyValue":          reflect.ValueOf(p.AnyValue),
+		"Attr":              reflect.ValueOf((*p.Attr)(nil)),
+		"Bool":              reflect.ValueOf(p.Bool),
+		"BoolValue":         reflect.ValueOf(p.BoolValue),
+		"Debug":             reflect.ValueOf(p.Debug),
+		"DebugContext":      reflect.ValueOf(p.DebugContext),
+		"Default":           reflect.ValueOf(p.Default),
+		"DiscardHandler":    reflect.ValueOf(&p.DiscardHandler).Elem(),
+		"Duration":          reflect.ValueOf(p.Duration),
+		"DurationValue":     reflect.ValueOf(p.DurationValue),
+		"Error":             reflect.ValueOf(p.Error),
+		"ErrorContext":      reflect.ValueOf(p.ErrorContext),
+		"Float64":           reflect.ValueOf(p.Float64),
+		"Float64Value":      reflect.ValueOf(p.Float64Value),
+		"Group":             reflect.ValueOf(p.Group),
+		"GroupAttrs":        reflect.ValueOf(p.GroupAttrs),
+		"GroupValue":        reflect.ValueOf(p.GroupValue),
+		"Handler":           reflect.ValueOf((*p.Handler)(nil)),
+		"HandlerOptions":    reflect.ValueOf((*p.HandlerOptions)(nil)),
+		"Info":              reflect.ValueOf(p.Info),
+		"InfoContext":       reflect.ValueOf(p.InfoContext),
+		"Int":               reflect.ValueOf(p.Int),
+		"Int64":             reflect.ValueOf(p.Int64),
+		"Int64Value":        reflect.ValueOf(p.Int64Value),
+		"IntValue":          reflect.ValueOf(p.IntValue),
+		"JSONHandler":       reflect.ValueOf((*p.JSONHandler)(nil)),
+		"Kind":              reflect.ValueOf((*p.Kind)(nil)),
+		"Level":             reflect.ValueOf((*p.Level)(nil)),
+		"LevelVar":          reflect.ValueOf((*p.LevelVar)(nil)),
+		"Leveler":           reflect.ValueOf((*p.Leveler)(nil)),
+		"Log":               reflect.ValueOf(p.Log),
+		"LogAttrs":          reflect.ValueOf(p.LogAttrs),
+		"LogValuer":         reflect.ValueOf((*p.LogValuer)(nil)),
+		"Logger":            reflect.ValueOf((*p.Logger)(nil)),
+		"MultiHandler":      reflect.ValueOf((*p.MultiHandler)(nil)),
+		"New":               reflect.ValueOf(p.New),
+		"NewJSONHandler":    reflect.ValueOf(p.NewJSONHandler),
+		"NewLogLogger":      reflect.ValueOf(p.NewLogLogger),
+		"NewMultiHandler":   reflect.ValueOf(p.NewMultiHandler),
+		"NewRecord":         reflect.ValueOf(p.NewRecord),
+		"NewTextHandler":    reflect.ValueOf(p.NewTextHandler),
+		"Record":            reflect.ValueOf((*p.Record)(nil)),
+		"SetDefault":        reflect.ValueOf(p.SetDefault),
+		"SetLogLoggerLevel": reflect.ValueOf(p.SetLogLoggerLevel),
+		"Source":            reflect.ValueOf((*p.Source)(nil)),
+		"String":            reflect.ValueOf(p.String),
+		"StringValue":       reflect.ValueOf(p.StringValue),
+		"TextHandler":       reflect.ValueOf((*p.TextHandler)(nil)),
+		"Time":              reflect.ValueOf(p.Time),
+		"TimeValue":         reflect.ValueOf(p.TimeValue),
+		"Uint64":            reflect.ValueOf(p.Uint64),
+		"Uint64Value":       reflect.ValueOf(p.Uint64Value),
+		"Value":             reflect.ValueOf((*p.Value)(nil)),
+		"Warn":              reflect.ValueOf(p.Warn),
+		"WarnContext":       reflect.ValueOf(p.WarnContext),
+		"With":              reflect.ValueOf(p.With),
 	}
-}
-
-var log_slogWrap = map[string]Wrapper{
-	"Handler":   {[]string{"Enabled", "Handle", "WithAttrs", "WithGroup"}, func(v dynamic.Value) any { return w_log_slog_Handler{dynamic.Wrapped{V: v}} }},
-	"Leveler":   {[]string{"Level"}, func(v dynamic.Value) any { return w_log_slog_Leveler{dynamic.Wrapped{V: v}} }},
-	"LogValuer": {[]string{"LogValue"}, func(v dynamic.Value) any { return w_log_slog_LogValuer{dynamic.Wrapped{V: v}} }},
-}
-
-type w_log_slog_Handler struct{ dynamic.Wrapped }
-
-func (w w_log_slog_Handler) Enabled(a0 p_context.Context, a1 p_log_slog.Level) bool {
-	return dynamic.Method[func(any, p_context.Context, p_log_slog.Level) bool](w.V, "Enabled")(w.V.Value(), a0, a1)
-}
-func (w w_log_slog_Handler) Handle(a0 p_context.Context, a1 p_log_slog.Record) error {
-	return dynamic.Method[func(any, p_context.Context, p_log_slog.Record) error](w.V, "Handle")(w.V.Value(), a0, a1)
-}
-func (w w_log_slog_Handler) WithAttrs(a0 []p_log_slog.Attr) p_log_slog.Handler {
-	return dynamic.Method[func(any, []p_log_slog.Attr) p_log_slog.Handler](w.V, "WithAttrs")(w.V.Value(), a0)
-}
-func (w w_log_slog_Handler) WithGroup(a0 string) p_log_slog.Handler {
-	return dynamic.Method[func(any, string) p_log_slog.Handler](w.V, "WithGroup")(w.V.Value(), a0)
-}
-
-type w_log_slog_Leveler struct{ dynamic.Wrapped }
-
-func (w w_log_slog_Leveler) Level() p_log_slog.Level {
-	return dynamic.Method[func(any) p_log_slog.Level](w.V, "Level")(w.V.Value())
-}
-
-type w_log_slog_LogValuer struct{ dynamic.Wrapped }
-
-func (w w_log_slog_LogValuer) LogValue() p_log_slog.Value {
-	return dynamic.Method[func(any) p_log_slog.Value](w.V, "LogValue")(w.V.Value())
 }

@@ -3,25 +3,23 @@
 package symbols
 
 import (
-	p_math_big "math/big"
+	p "math/big"
 	"reflect"
 )
 
 func math_bigTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Accuracy":     reflect.ValueOf((*p_math_big.Accuracy)(nil)),
-		"ErrNaN":       reflect.ValueOf((*p_math_big.ErrNaN)(nil)),
-		"Float":        reflect.ValueOf((*p_math_big.Float)(nil)),
-		"Int":          reflect.ValueOf((*p_math_big.Int)(nil)),
-		"Jacobi":       reflect.ValueOf(p_math_big.Jacobi),
-		"NewFloat":     reflect.ValueOf(p_math_big.NewFloat),
-		"NewInt":       reflect.ValueOf(p_math_big.NewInt),
-		"NewRat":       reflect.ValueOf(p_math_big.NewRat),
-		"ParseFloat":   reflect.ValueOf(p_math_big.ParseFloat),
-		"Rat":          reflect.ValueOf((*p_math_big.Rat)(nil)),
-		"RoundingMode": reflect.ValueOf((*p_math_big.RoundingMode)(nil)),
-		"Word":         reflect.ValueOf((*p_math_big.Word)(nil)),
+		"Accuracy":     reflect.ValueOf((*p.Accuracy)(nil)),
+		"ErrNaN":       reflect.ValueOf((*p.ErrNaN)(nil)),
+		"Float":        reflect.ValueOf((*p.Float)(nil)),
+		"Int":          reflect.ValueOf((*p.Int)(nil)),
+		"Jacobi":       reflect.ValueOf(p.Jacobi),
+		"NewFloat":     reflect.ValueOf(p.NewFloat),
+		"NewInt":       reflect.ValueOf(p.NewInt),
+		"NewRat":       reflect.ValueOf(p.NewRat),
+		"ParseFloat":   reflect.ValueOf(p.ParseFloat),
+		"Rat":          reflect.ValueOf((*p.Rat)(nil)),
+		"RoundingMode": reflect.ValueOf((*p.RoundingMode)(nil)),
+		"Word":         reflect.ValueOf((*p.Word)(nil)),
 	}
 }
-
-var math_bigWrap = map[string]Wrapper{}

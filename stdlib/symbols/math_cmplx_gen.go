@@ -3,40 +3,38 @@
 package symbols
 
 import (
-	p_math_cmplx "math/cmplx"
+	p "math/cmplx"
 	"reflect"
 )
 
 func math_cmplxTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Abs":   reflect.ValueOf(p_math_cmplx.Abs),
-		"Acos":  reflect.ValueOf(p_math_cmplx.Acos),
-		"Acosh": reflect.ValueOf(p_math_cmplx.Acosh),
-		"Asin":  reflect.ValueOf(p_math_cmplx.Asin),
-		"Asinh": reflect.ValueOf(p_math_cmplx.Asinh),
-		"Atan":  reflect.ValueOf(p_math_cmplx.Atan),
-		"Atanh": reflect.ValueOf(p_math_cmplx.Atanh),
-		"Conj":  reflect.ValueOf(p_math_cmplx.Conj),
-		"Cos":   reflect.ValueOf(p_math_cmplx.Cos),
-		"Cosh":  reflect.ValueOf(p_math_cmplx.Cosh),
-		"Cot":   reflect.ValueOf(p_math_cmplx.Cot),
-		"Exp":   reflect.ValueOf(p_math_cmplx.Exp),
-		"Inf":   reflect.ValueOf(p_math_cmplx.Inf),
-		"IsInf": reflect.ValueOf(p_math_cmplx.IsInf),
-		"IsNaN": reflect.ValueOf(p_math_cmplx.IsNaN),
-		"Log":   reflect.ValueOf(p_math_cmplx.Log),
-		"Log10": reflect.ValueOf(p_math_cmplx.Log10),
-		"NaN":   reflect.ValueOf(p_math_cmplx.NaN),
-		"Phase": reflect.ValueOf(p_math_cmplx.Phase),
-		"Polar": reflect.ValueOf(p_math_cmplx.Polar),
-		"Pow":   reflect.ValueOf(p_math_cmplx.Pow),
-		"Rect":  reflect.ValueOf(p_math_cmplx.Rect),
-		"Sin":   reflect.ValueOf(p_math_cmplx.Sin),
-		"Sinh":  reflect.ValueOf(p_math_cmplx.Sinh),
-		"Sqrt":  reflect.ValueOf(p_math_cmplx.Sqrt),
-		"Tan":   reflect.ValueOf(p_math_cmplx.Tan),
-		"Tanh":  reflect.ValueOf(p_math_cmplx.Tanh),
+		"Abs":   reflect.ValueOf(p.Abs),
+		"Acos":  reflect.ValueOf(p.Acos),
+		"Acosh": reflect.ValueOf(p.Acosh),
+		"Asin":  reflect.ValueOf(p.Asin),
+		"Asinh": reflect.ValueOf(p.Asinh),
+		"Atan":  reflect.ValueOf(p.Atan),
+		"Atanh": reflect.ValueOf(p.Atanh),
+		"Conj":  reflect.ValueOf(p.Conj),
+		"Cos":   reflect.ValueOf(p.Cos),
+		"Cosh":  reflect.ValueOf(p.Cosh),
+		"Cot":   reflect.ValueOf(p.Cot),
+		"Exp":   reflect.ValueOf(p.Exp),
+		"Inf":   reflect.ValueOf(p.Inf),
+		"IsInf": reflect.ValueOf(p.IsInf),
+		"IsNaN": reflect.ValueOf(p.IsNaN),
+		"Log":   reflect.ValueOf(p.Log),
+		"Log10": reflect.ValueOf(p.Log10),
+		"NaN":   reflect.ValueOf(p.NaN),
+		"Phase": reflect.ValueOf(p.Phase),
+		"Polar": reflect.ValueOf(p.Polar),
+		"Pow":   reflect.ValueOf(p.Pow),
+		"Rect":  reflect.ValueOf(p.Rect),
+		"Sin":   reflect.ValueOf(p.Sin),
+		"Sinh":  reflect.ValueOf(p.Sinh),
+		"Sqrt":  reflect.ValueOf(p.Sqrt),
+		"Tan":   reflect.ValueOf(p.Tan),
+		"Tanh":  reflect.ValueOf(p.Tanh),
 	}
 }
-
-var math_cmplxWrap = map[string]Wrapper{}

@@ -3,61 +3,34 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_math_rand "math/rand"
+	p "math/rand"
 	"reflect"
 )
 
 func math_randTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ExpFloat64":  reflect.ValueOf(p_math_rand.ExpFloat64),
-		"Float32":     reflect.ValueOf(p_math_rand.Float32),
-		"Float64":     reflect.ValueOf(p_math_rand.Float64),
-		"Int":         reflect.ValueOf(p_math_rand.Int),
-		"Int31":       reflect.ValueOf(p_math_rand.Int31),
-		"Int31n":      reflect.ValueOf(p_math_rand.Int31n),
-		"Int63":       reflect.ValueOf(p_math_rand.Int63),
-		"Int63n":      reflect.ValueOf(p_math_rand.Int63n),
-		"Intn":        reflect.ValueOf(p_math_rand.Intn),
-		"New":         reflect.ValueOf(p_math_rand.New),
-		"NewSource":   reflect.ValueOf(p_math_rand.NewSource),
-		"NewZipf":     reflect.ValueOf(p_math_rand.NewZipf),
-		"NormFloat64": reflect.ValueOf(p_math_rand.NormFloat64),
-		"Perm":        reflect.ValueOf(p_math_rand.Perm),
-		"Rand":        reflect.ValueOf((*p_math_rand.Rand)(nil)),
-		"Read":        reflect.ValueOf(p_math_rand.Read),
-		"Seed":        reflect.ValueOf(p_math_rand.Seed),
-		"Shuffle":     reflect.ValueOf(p_math_rand.Shuffle),
-		"Source":      reflect.ValueOf((*p_math_rand.Source)(nil)),
-		"Source64":    reflect.ValueOf((*p_math_rand.Source64)(nil)),
-		"Uint32":      reflect.ValueOf(p_math_rand.Uint32),
-		"Uint64":      reflect.ValueOf(p_math_rand.Uint64),
-		"Zipf":        reflect.ValueOf((*p_math_rand.Zipf)(nil)),
+		"ExpFloat64":  reflect.ValueOf(p.ExpFloat64),
+		"Float32":     reflect.ValueOf(p.Float32),
+		"Float64":     reflect.ValueOf(p.Float64),
+		"Int":         reflect.ValueOf(p.Int),
+		"Int31":       reflect.ValueOf(p.Int31),
+		"Int31n":      reflect.ValueOf(p.Int31n),
+		"Int63":       reflect.ValueOf(p.Int63),
+		"Int63n":      reflect.ValueOf(p.Int63n),
+		"Intn":        reflect.ValueOf(p.Intn),
+		"New":         reflect.ValueOf(p.New),
+		"NewSource":   reflect.ValueOf(p.NewSource),
+		"NewZipf":     reflect.ValueOf(p.NewZipf),
+		"NormFloat64": reflect.ValueOf(p.NormFloat64),
+		"Perm":        reflect.ValueOf(p.Perm),
+		"Rand":        reflect.ValueOf((*p.Rand)(nil)),
+		"Read":        reflect.ValueOf(p.Read),
+		"Seed":        reflect.ValueOf(p.Seed),
+		"Shuffle":     reflect.ValueOf(p.Shuffle),
+		"Source":      reflect.ValueOf((*p.Source)(nil)),
+		"Source64":    reflect.ValueOf((*p.Source64)(nil)),
+		"Uint32":      reflect.ValueOf(p.Uint32),
+		"Uint64":      reflect.ValueOf(p.Uint64),
+		"Zipf":        reflect.ValueOf((*p.Zipf)(nil)),
 	}
-}
-
-var math_randWrap = map[string]Wrapper{
-	"Source":   {[]string{"Int63", "Seed"}, func(v dynamic.Value) any { return w_math_rand_Source{dynamic.Wrapped{V: v}} }},
-	"Source64": {[]string{"Int63", "Seed", "Uint64"}, func(v dynamic.Value) any { return w_math_rand_Source64{dynamic.Wrapped{V: v}} }},
-}
-
-type w_math_rand_Source struct{ dynamic.Wrapped }
-
-func (w w_math_rand_Source) Int63() int64 {
-	return dynamic.Method[func(any) int64](w.V, "Int63")(w.V.Value())
-}
-func (w w_math_rand_Source) Seed(a0 int64) {
-	dynamic.Method[func(any, int64)](w.V, "Seed")(w.V.Value(), a0)
-}
-
-type w_math_rand_Source64 struct{ dynamic.Wrapped }
-
-func (w w_math_rand_Source64) Int63() int64 {
-	return dynamic.Method[func(any) int64](w.V, "Int63")(w.V.Value())
-}
-func (w w_math_rand_Source64) Seed(a0 int64) {
-	dynamic.Method[func(any, int64)](w.V, "Seed")(w.V.Value(), a0)
-}
-func (w w_math_rand_Source64) Uint64() uint64 {
-	return dynamic.Method[func(any) uint64](w.V, "Uint64")(w.V.Value())
 }

@@ -3,49 +3,38 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_math_rand_v2 "math/rand/v2"
+	p "math/rand/v2"
 	"reflect"
 )
 
 func math_rand_v2Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ChaCha8":     reflect.ValueOf((*p_math_rand_v2.ChaCha8)(nil)),
-		"ExpFloat64":  reflect.ValueOf(p_math_rand_v2.ExpFloat64),
-		"Float32":     reflect.ValueOf(p_math_rand_v2.Float32),
-		"Float64":     reflect.ValueOf(p_math_rand_v2.Float64),
-		"Int":         reflect.ValueOf(p_math_rand_v2.Int),
-		"Int32":       reflect.ValueOf(p_math_rand_v2.Int32),
-		"Int32N":      reflect.ValueOf(p_math_rand_v2.Int32N),
-		"Int64":       reflect.ValueOf(p_math_rand_v2.Int64),
-		"Int64N":      reflect.ValueOf(p_math_rand_v2.Int64N),
-		"IntN":        reflect.ValueOf(p_math_rand_v2.IntN),
-		"New":         reflect.ValueOf(p_math_rand_v2.New),
-		"NewChaCha8":  reflect.ValueOf(p_math_rand_v2.NewChaCha8),
-		"NewPCG":      reflect.ValueOf(p_math_rand_v2.NewPCG),
-		"NewZipf":     reflect.ValueOf(p_math_rand_v2.NewZipf),
-		"NormFloat64": reflect.ValueOf(p_math_rand_v2.NormFloat64),
-		"PCG":         reflect.ValueOf((*p_math_rand_v2.PCG)(nil)),
-		"Perm":        reflect.ValueOf(p_math_rand_v2.Perm),
-		"Rand":        reflect.ValueOf((*p_math_rand_v2.Rand)(nil)),
-		"Shuffle":     reflect.ValueOf(p_math_rand_v2.Shuffle),
-		"Source":      reflect.ValueOf((*p_math_rand_v2.Source)(nil)),
-		"Uint":        reflect.ValueOf(p_math_rand_v2.Uint),
-		"Uint32":      reflect.ValueOf(p_math_rand_v2.Uint32),
-		"Uint32N":     reflect.ValueOf(p_math_rand_v2.Uint32N),
-		"Uint64":      reflect.ValueOf(p_math_rand_v2.Uint64),
-		"Uint64N":     reflect.ValueOf(p_math_rand_v2.Uint64N),
-		"UintN":       reflect.ValueOf(p_math_rand_v2.UintN),
-		"Zipf":        reflect.ValueOf((*p_math_rand_v2.Zipf)(nil)),
+		"ChaCha8":     reflect.ValueOf((*p.ChaCha8)(nil)),
+		"ExpFloat64":  reflect.ValueOf(p.ExpFloat64),
+		"Float32":     reflect.ValueOf(p.Float32),
+		"Float64":     reflect.ValueOf(p.Float64),
+		"Int":         reflect.ValueOf(p.Int),
+		"Int32":       reflect.ValueOf(p.Int32),
+		"Int32N":      reflect.ValueOf(p.Int32N),
+		"Int64":       reflect.ValueOf(p.Int64),
+		"Int64N":      reflect.ValueOf(p.Int64N),
+		"IntN":        reflect.ValueOf(p.IntN),
+		"New":         reflect.ValueOf(p.New),
+		"NewChaCha8":  reflect.ValueOf(p.NewChaCha8),
+		"NewPCG":      reflect.ValueOf(p.NewPCG),
+		"NewZipf":     reflect.ValueOf(p.NewZipf),
+		"NormFloat64": reflect.ValueOf(p.NormFloat64),
+		"PCG":         reflect.ValueOf((*p.PCG)(nil)),
+		"Perm":        reflect.ValueOf(p.Perm),
+		"Rand":        reflect.ValueOf((*p.Rand)(nil)),
+		"Shuffle":     reflect.ValueOf(p.Shuffle),
+		"Source":      reflect.ValueOf((*p.Source)(nil)),
+		"Uint":        reflect.ValueOf(p.Uint),
+		"Uint32":      reflect.ValueOf(p.Uint32),
+		"Uint32N":     reflect.ValueOf(p.Uint32N),
+		"Uint64":      reflect.ValueOf(p.Uint64),
+		"Uint64N":     reflect.ValueOf(p.Uint64N),
+		"UintN":       reflect.ValueOf(p.UintN),
+		"Zipf":        reflect.ValueOf((*p.Zipf)(nil)),
 	}
-}
-
-var math_rand_v2Wrap = map[string]Wrapper{
-	"Source": {[]string{"Uint64"}, func(v dynamic.Value) any { return w_math_rand_v2_Source{dynamic.Wrapped{V: v}} }},
-}
-
-type w_math_rand_v2_Source struct{ dynamic.Wrapped }
-
-func (w w_math_rand_v2_Source) Uint64() uint64 {
-	return dynamic.Method[func(any) uint64](w.V, "Uint64")(w.V.Value())
 }

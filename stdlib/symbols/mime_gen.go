@@ -3,21 +3,19 @@
 package symbols
 
 import (
-	p_mime "mime"
+	p "mime"
 	"reflect"
 )
 
 func mimeTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AddExtensionType":         reflect.ValueOf(p_mime.AddExtensionType),
-		"ErrInvalidMediaParameter": reflect.ValueOf(&p_mime.ErrInvalidMediaParameter).Elem(),
-		"ExtensionsByType":         reflect.ValueOf(p_mime.ExtensionsByType),
-		"FormatMediaType":          reflect.ValueOf(p_mime.FormatMediaType),
-		"ParseMediaType":           reflect.ValueOf(p_mime.ParseMediaType),
-		"TypeByExtension":          reflect.ValueOf(p_mime.TypeByExtension),
-		"WordDecoder":              reflect.ValueOf((*p_mime.WordDecoder)(nil)),
-		"WordEncoder":              reflect.ValueOf((*p_mime.WordEncoder)(nil)),
+		"AddExtensionType":         reflect.ValueOf(p.AddExtensionType),
+		"ErrInvalidMediaParameter": reflect.ValueOf(&p.ErrInvalidMediaParameter).Elem(),
+		"ExtensionsByType":         reflect.ValueOf(p.ExtensionsByType),
+		"FormatMediaType":          reflect.ValueOf(p.FormatMediaType),
+		"ParseMediaType":           reflect.ValueOf(p.ParseMediaType),
+		"TypeByExtension":          reflect.ValueOf(p.TypeByExtension),
+		"WordDecoder":              reflect.ValueOf((*p.WordDecoder)(nil)),
+		"WordEncoder":              reflect.ValueOf((*p.WordEncoder)(nil)),
 	}
 }
-
-var mimeWrap = map[string]Wrapper{}

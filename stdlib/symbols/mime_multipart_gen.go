@@ -3,41 +3,21 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_mime_multipart "mime/multipart"
+	p "mime/multipart"
 	"reflect"
 )
 
 func mime_multipartTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ErrMessageTooLarge":     reflect.ValueOf(&p_mime_multipart.ErrMessageTooLarge).Elem(),
-		"File":                   reflect.ValueOf((*p_mime_multipart.File)(nil)),
-		"FileContentDisposition": reflect.ValueOf(p_mime_multipart.FileContentDisposition),
-		"FileHeader":             reflect.ValueOf((*p_mime_multipart.FileHeader)(nil)),
-		"Form":                   reflect.ValueOf((*p_mime_multipart.Form)(nil)),
-		"NewReader":              reflect.ValueOf(p_mime_multipart.NewReader),
-		"NewWriter":              reflect.ValueOf(p_mime_multipart.NewWriter),
-		"Part":                   reflect.ValueOf((*p_mime_multipart.Part)(nil)),
-		"Reader":                 reflect.ValueOf((*p_mime_multipart.Reader)(nil)),
-		"Writer":                 reflect.ValueOf((*p_mime_multipart.Writer)(nil)),
+		"ErrMessageTooLarge":     reflect.ValueOf(&p.ErrMessageTooLarge).Elem(),
+		"File":                   reflect.ValueOf((*p.File)(nil)),
+		"FileContentDisposition": reflect.ValueOf(p.FileContentDisposition),
+		"FileHeader":             reflect.ValueOf((*p.FileHeader)(nil)),
+		"Form":                   reflect.ValueOf((*p.Form)(nil)),
+		"NewReader":              reflect.ValueOf(p.NewReader),
+		"NewWriter":              reflect.ValueOf(p.NewWriter),
+		"Part":                   reflect.ValueOf((*p.Part)(nil)),
+		"Reader":                 reflect.ValueOf((*p.Reader)(nil)),
+		"Writer":                 reflect.ValueOf((*p.Writer)(nil)),
 	}
-}
-
-var mime_multipartWrap = map[string]Wrapper{
-	"File": {[]string{"Close", "Read", "ReadAt", "Seek"}, func(v dynamic.Value) any { return w_mime_multipart_File{dynamic.Wrapped{V: v}} }},
-}
-
-type w_mime_multipart_File struct{ dynamic.Wrapped }
-
-func (w w_mime_multipart_File) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_mime_multipart_File) Read(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Read")(w.V.Value(), a0)
-}
-func (w w_mime_multipart_File) ReadAt(a0 []byte, a1 int64) (int, error) {
-	return dynamic.Method[func(any, []byte, int64) (int, error)](w.V, "ReadAt")(w.V.Value(), a0, a1)
-}
-func (w w_mime_multipart_File) Seek(a0 int64, a1 int) (int64, error) {
-	return dynamic.Method[func(any, int64, int) (int64, error)](w.V, "Seek")(w.V.Value(), a0, a1)
 }

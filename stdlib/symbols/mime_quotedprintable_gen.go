@@ -3,17 +3,15 @@
 package symbols
 
 import (
-	p_mime_quotedprintable "mime/quotedprintable"
+	p "mime/quotedprintable"
 	"reflect"
 )
 
 func mime_quotedprintableTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"NewReader": reflect.ValueOf(p_mime_quotedprintable.NewReader),
-		"NewWriter": reflect.ValueOf(p_mime_quotedprintable.NewWriter),
-		"Reader":    reflect.ValueOf((*p_mime_quotedprintable.Reader)(nil)),
-		"Writer":    reflect.ValueOf((*p_mime_quotedprintable.Writer)(nil)),
+		"NewReader": reflect.ValueOf(p.NewReader),
+		"NewWriter": reflect.ValueOf(p.NewWriter),
+		"Reader":    reflect.ValueOf((*p.Reader)(nil)),
+		"Writer":    reflect.ValueOf((*p.Writer)(nil)),
 	}
 }
-
-var mime_quotedprintableWrap = map[string]Wrapper{}

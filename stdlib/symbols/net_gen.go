@@ -3,199 +3,105 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_net "net"
+	p "net"
 	"reflect"
-	p_time "time"
 )
 
 func netTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Addr":                       reflect.ValueOf((*p_net.Addr)(nil)),
-		"AddrError":                  reflect.ValueOf((*p_net.AddrError)(nil)),
-		"Buffers":                    reflect.ValueOf((*p_net.Buffers)(nil)),
-		"CIDRMask":                   reflect.ValueOf(p_net.CIDRMask),
-		"Conn":                       reflect.ValueOf((*p_net.Conn)(nil)),
-		"DNSConfigError":             reflect.ValueOf((*p_net.DNSConfigError)(nil)),
-		"DNSError":                   reflect.ValueOf((*p_net.DNSError)(nil)),
-		"DefaultResolver":            reflect.ValueOf(&p_net.DefaultResolver).Elem(),
-		"Dial":                       reflect.ValueOf(p_net.Dial),
-		"DialIP":                     reflect.ValueOf(p_net.DialIP),
-		"DialTCP":                    reflect.ValueOf(p_net.DialTCP),
-		"DialTimeout":                reflect.ValueOf(p_net.DialTimeout),
-		"DialUDP":                    reflect.ValueOf(p_net.DialUDP),
-		"DialUnix":                   reflect.ValueOf(p_net.DialUnix),
-		"Dialer":                     reflect.ValueOf((*p_net.Dialer)(nil)),
-		"ErrClosed":                  reflect.ValueOf(&p_net.ErrClosed).Elem(),
-		"ErrWriteToConnected":        reflect.ValueOf(&p_net.ErrWriteToConnected).Elem(),
-		"Error":                      reflect.ValueOf((*p_net.Error)(nil)),
-		"FileConn":                   reflect.ValueOf(p_net.FileConn),
-		"FileListener":               reflect.ValueOf(p_net.FileListener),
-		"FilePacketConn":             reflect.ValueOf(p_net.FilePacketConn),
-		"Flags":                      reflect.ValueOf((*p_net.Flags)(nil)),
-		"HardwareAddr":               reflect.ValueOf((*p_net.HardwareAddr)(nil)),
-		"IP":                         reflect.ValueOf((*p_net.IP)(nil)),
-		"IPAddr":                     reflect.ValueOf((*p_net.IPAddr)(nil)),
-		"IPConn":                     reflect.ValueOf((*p_net.IPConn)(nil)),
-		"IPMask":                     reflect.ValueOf((*p_net.IPMask)(nil)),
-		"IPNet":                      reflect.ValueOf((*p_net.IPNet)(nil)),
-		"IPv4":                       reflect.ValueOf(p_net.IPv4),
-		"IPv4Mask":                   reflect.ValueOf(p_net.IPv4Mask),
-		"IPv4allrouter":              reflect.ValueOf(&p_net.IPv4allrouter).Elem(),
-		"IPv4allsys":                 reflect.ValueOf(&p_net.IPv4allsys).Elem(),
-		"IPv4bcast":                  reflect.ValueOf(&p_net.IPv4bcast).Elem(),
-		"IPv4zero":                   reflect.ValueOf(&p_net.IPv4zero).Elem(),
-		"IPv6interfacelocalallnodes": reflect.ValueOf(&p_net.IPv6interfacelocalallnodes).Elem(),
-		"IPv6linklocalallnodes":      reflect.ValueOf(&p_net.IPv6linklocalallnodes).Elem(),
-		"IPv6linklocalallrouters":    reflect.ValueOf(&p_net.IPv6linklocalallrouters).Elem(),
-		"IPv6loopback":               reflect.ValueOf(&p_net.IPv6loopback).Elem(),
-		"IPv6unspecified":            reflect.ValueOf(&p_net.IPv6unspecified).Elem(),
-		"IPv6zero":                   reflect.ValueOf(&p_net.IPv6zero).Elem(),
-		"Interface":                  reflect.ValueOf((*p_net.Interface)(nil)),
-		"InterfaceAddrs":             reflect.ValueOf(p_net.InterfaceAddrs),
-		"InterfaceByIndex":           reflect.ValueOf(p_net.InterfaceByIndex),
-		"InterfaceByName":            reflect.ValueOf(p_net.InterfaceByName),
-		"Interfaces":                 reflect.ValueOf(p_net.Interfaces),
-		"InvalidAddrError":           reflect.ValueOf((*p_net.InvalidAddrError)(nil)),
-		"JoinHostPort":               reflect.ValueOf(p_net.JoinHostPort),
-		"KeepAliveConfig":            reflect.ValueOf((*p_net.KeepAliveConfig)(nil)),
-		"Listen":                     reflect.ValueOf(p_net.Listen),
-		"ListenConfig":               reflect.ValueOf((*p_net.ListenConfig)(nil)),
-		"ListenIP":                   reflect.ValueOf(p_net.ListenIP),
-		"ListenMulticastUDP":         reflect.ValueOf(p_net.ListenMulticastUDP),
-		"ListenPacket":               reflect.ValueOf(p_net.ListenPacket),
-		"ListenTCP":                  reflect.ValueOf(p_net.ListenTCP),
-		"ListenUDP":                  reflect.ValueOf(p_net.ListenUDP),
-		"ListenUnix":                 reflect.ValueOf(p_net.ListenUnix),
-		"ListenUnixgram":             reflect.ValueOf(p_net.ListenUnixgram),
-		"Listener":                   reflect.ValueOf((*p_net.Listener)(nil)),
-		"LookupAddr":                 reflect.ValueOf(p_net.LookupAddr),
-		"LookupCNAME":                reflect.ValueOf(p_net.LookupCNAME),
-		"LookupHost":                 reflect.ValueOf(p_net.LookupHost),
-		"LookupIP":                   reflect.ValueOf(p_net.LookupIP),
-		"LookupMX":                   reflect.ValueOf(p_net.LookupMX),
-		"LookupNS":                   reflect.ValueOf(p_net.LookupNS),
-		"LookupPort":                 reflect.ValueOf(p_net.LookupPort),
-		"LookupSRV":                  reflect.ValueOf(p_net.LookupSRV),
-		"LookupTXT":                  reflect.ValueOf(p_net.LookupTXT),
-		"MX":                         reflect.ValueOf((*p_net.MX)(nil)),
-		"NS":                         reflect.ValueOf((*p_net.NS)(nil)),
-		"OpError":                    reflect.ValueOf((*p_net.OpError)(nil)),
-		"PacketConn":                 reflect.ValueOf((*p_net.PacketConn)(nil)),
-		"ParseCIDR":                  reflect.ValueOf(p_net.ParseCIDR),
-		"ParseError":                 reflect.ValueOf((*p_net.ParseError)(nil)),
-		"ParseIP":                    reflect.ValueOf(p_net.ParseIP),
-		"ParseMAC":                   reflect.ValueOf(p_net.ParseMAC),
-		"Pipe":                       reflect.ValueOf(p_net.Pipe),
-		"ResolveIPAddr":              reflect.ValueOf(p_net.ResolveIPAddr),
-		"ResolveTCPAddr":             reflect.ValueOf(p_net.ResolveTCPAddr),
-		"ResolveUDPAddr":             reflect.ValueOf(p_net.ResolveUDPAddr),
-		"ResolveUnixAddr":            reflect.ValueOf(p_net.ResolveUnixAddr),
-		"Resolver":                   reflect.ValueOf((*p_net.Resolver)(nil)),
-		"SRV":                        reflect.ValueOf((*p_net.SRV)(nil)),
-		"SplitHostPort":              reflect.ValueOf(p_net.SplitHostPort),
-		"TCPAddr":                    reflect.ValueOf((*p_net.TCPAddr)(nil)),
-		"TCPAddrFromAddrPort":        reflect.ValueOf(p_net.TCPAddrFromAddrPort),
-		"TCPConn":                    reflect.ValueOf((*p_net.TCPConn)(nil)),
-		"TCPListener":                reflect.ValueOf((*p_net.TCPListener)(nil)),
-		"UDPAddr":                    reflect.ValueOf((*p_net.UDPAddr)(nil)),
-		"UDPAddrFromAddrPort":        reflect.ValueOf(p_net.UDPAddrFromAddrPort),
-		"UDPConn":                    reflect.ValueOf((*p_net.UDPConn)(nil)),
-		"UnixAddr":                   reflect.ValueOf((*p_net.UnixAddr)(nil)),
-		"UnixConn":                   reflect.ValueOf((*p_net.UnixConn)(nil)),
-		"UnixListener":               reflect.ValueOf((*p_net.UnixListener)(nil)),
-		"UnknownNetworkError":        reflect.ValueOf((*p_net.UnknownNetworkError)(nil)),
+		"Addr":                       reflect.ValueOf((*p.Addr)(nil)),
+		"AddrError":                  reflect.ValueOf((*p.AddrError)(nil)),
+		"Buffers":                    reflect.ValueOf((*p.Buffers)(nil)),
+		"CIDRMask":                   reflect.ValueOf(p.CIDRMask),
+		"Conn":                       reflect.ValueOf((*p.Conn)(nil)),
+		"DNSConfigError":             reflect.ValueOf((*p.DNSConfigError)(nil)),
+		"DNSError":                   reflect.ValueOf((*p.DNSError)(nil)),
+		"DefaultResolver":            reflect.ValueOf(&p.DefaultResolver).Elem(),
+		"Dial":                       reflect.ValueOf(p.Dial),
+		"DialIP":                     reflect.ValueOf(p.DialIP),
+		"DialTCP":                    reflect.ValueOf(p.DialTCP),
+		"DialTimeout":                reflect.ValueOf(p.DialTimeout),
+		"DialUDP":                    reflect.ValueOf(p.DialUDP),
+		"DialUnix":                   reflect.ValueOf(p.DialUnix),
+		"Dialer":                     reflect.ValueOf((*p.Dialer)(nil)),
+		"ErrClosed":                  reflect.ValueOf(&p.ErrClosed).Elem(),
+		"ErrWriteToConnected":        reflect.ValueOf(&p.ErrWriteToConnected).Elem(),
+		"Error":                      reflect.ValueOf((*p.Error)(nil)),
+		"FileConn":                   reflect.ValueOf(p.FileConn),
+		"FileListener":               reflect.ValueOf(p.FileListener),
+		"FilePacketConn":             reflect.ValueOf(p.FilePacketConn),
+		"Flags":                      reflect.ValueOf((*p.Flags)(nil)),
+		"HardwareAddr":               reflect.ValueOf((*p.HardwareAddr)(nil)),
+		"IP":                         reflect.ValueOf((*p.IP)(nil)),
+		"IPAddr":                     reflect.ValueOf((*p.IPAddr)(nil)),
+		"IPConn":                     reflect.ValueOf((*p.IPConn)(nil)),
+		"IPMask":                     reflect.ValueOf((*p.IPMask)(nil)),
+		"IPNet":                      reflect.ValueOf((*p.IPNet)(nil)),
+		"IPv4":                       reflect.ValueOf(p.IPv4),
+		"IPv4Mask":                   reflect.ValueOf(p.IPv4Mask),
+		"IPv4allrouter":              reflect.ValueOf(&p.IPv4allrouter).Elem(),
+		"IPv4allsys":                 reflect.ValueOf(&p.IPv4allsys).Elem(),
+		"IPv4bcast":                  reflect.ValueOf(&p.IPv4bcast).Elem(),
+		"IPv4zero":                   reflect.ValueOf(&p.IPv4zero).Elem(),
+		"IPv6interfacelocalallnodes": reflect.ValueOf(&p.IPv6interfacelocalallnodes).Elem(),
+		"IPv6linklocalallnodes":      reflect.ValueOf(&p.IPv6linklocalallnodes).Elem(),
+		"IPv6linklocalallrouters":    reflect.ValueOf(&p.IPv6linklocalallrouters).Elem(),
+		"IPv6loopback":               reflect.ValueOf(&p.IPv6loopback).Elem(),
+		"IPv6unspecified":            reflect.ValueOf(&p.IPv6unspecified).Elem(),
+		"IPv6zero":                   reflect.ValueOf(&p.IPv6zero).Elem(),
+		"Interface":                  reflect.ValueOf((*p.Interface)(nil)),
+		"InterfaceAddrs":             reflect.ValueOf(p.InterfaceAddrs),
+		"InterfaceByIndex":           reflect.ValueOf(p.InterfaceByIndex),
+		"InterfaceByName":            reflect.ValueOf(p.InterfaceByName),
+		"Interfaces":                 reflect.ValueOf(p.Interfaces),
+		"InvalidAddrError":           reflect.ValueOf((*p.InvalidAddrError)(nil)),
+		"JoinHostPort":               reflect.ValueOf(p.JoinHostPort),
+		"KeepAliveConfig":            reflect.ValueOf((*p.KeepAliveConfig)(nil)),
+		"Listen":                     reflect.ValueOf(p.Listen),
+		"ListenConfig":               reflect.ValueOf((*p.ListenConfig)(nil)),
+		"ListenIP":                   reflect.ValueOf(p.ListenIP),
+		"ListenMulticastUDP":         reflect.ValueOf(p.ListenMulticastUDP),
+		"ListenPacket":               reflect.ValueOf(p.ListenPacket),
+		"ListenTCP":                  reflect.ValueOf(p.ListenTCP),
+		"ListenUDP":                  reflect.ValueOf(p.ListenUDP),
+		"ListenUnix":                 reflect.ValueOf(p.ListenUnix),
+		"ListenUnixgram":             reflect.ValueOf(p.ListenUnixgram),
+		"Listener":                   reflect.ValueOf((*p.Listener)(nil)),
+		"LookupAddr":                 reflect.ValueOf(p.LookupAddr),
+		"LookupCNAME":                reflect.ValueOf(p.LookupCNAME),
+		"LookupHost":                 reflect.ValueOf(p.LookupHost),
+		"LookupIP":                   reflect.ValueOf(p.LookupIP),
+		"LookupMX":                   reflect.ValueOf(p.LookupMX),
+		"LookupNS":                   reflect.ValueOf(p.LookupNS),
+		"LookupPort":                 reflect.ValueOf(p.LookupPort),
+		"LookupSRV":                  reflect.ValueOf(p.LookupSRV),
+		"LookupTXT":                  reflect.ValueOf(p.LookupTXT),
+		"MX":                         reflect.ValueOf((*p.MX)(nil)),
+		"NS":                         reflect.ValueOf((*p.NS)(nil)),
+		"OpError":                    reflect.ValueOf((*p.OpError)(nil)),
+		"PacketConn":                 reflect.ValueOf((*p.PacketConn)(nil)),
+		"ParseCIDR":                  reflect.ValueOf(p.ParseCIDR),
+		"ParseError":                 reflect.ValueOf((*p.ParseError)(nil)),
+		"ParseIP":                    reflect.ValueOf(p.ParseIP),
+		"ParseMAC":                   reflect.ValueOf(p.ParseMAC),
+		"Pipe":                       reflect.ValueOf(p.Pipe),
+		"ResolveIPAddr":              reflect.ValueOf(p.ResolveIPAddr),
+		"ResolveTCPAddr":             reflect.ValueOf(p.ResolveTCPAddr),
+		"ResolveUDPAddr":             reflect.ValueOf(p.ResolveUDPAddr),
+		"ResolveUnixAddr":            reflect.ValueOf(p.ResolveUnixAddr),
+		"Resolver":                   reflect.ValueOf((*p.Resolver)(nil)),
+		"SRV":                        reflect.ValueOf((*p.SRV)(nil)),
+		"SplitHostPort":              reflect.ValueOf(p.SplitHostPort),
+		"TCPAddr":                    reflect.ValueOf((*p.TCPAddr)(nil)),
+		"TCPAddrFromAddrPort":        reflect.ValueOf(p.TCPAddrFromAddrPort),
+		"TCPConn":                    reflect.ValueOf((*p.TCPConn)(nil)),
+		"TCPListener":                reflect.ValueOf((*p.TCPListener)(nil)),
+		"UDPAddr":                    reflect.ValueOf((*p.UDPAddr)(nil)),
+		"UDPAddrFromAddrPort":        reflect.ValueOf(p.UDPAddrFromAddrPort),
+		"UDPConn":                    reflect.ValueOf((*p.UDPConn)(nil)),
+		"UnixAddr":                   reflect.ValueOf((*p.UnixAddr)(nil)),
+		"UnixConn":                   reflect.ValueOf((*p.UnixConn)(nil)),
+		"UnixListener":               reflect.ValueOf((*p.UnixListener)(nil)),
+		"UnknownNetworkError":        reflect.ValueOf((*p.UnknownNetworkError)(nil)),
 	}
-}
-
-var netWrap = map[string]Wrapper{
-	"Addr":       {[]string{"Network", "String"}, func(v dynamic.Value) any { return w_net_Addr{dynamic.Wrapped{V: v}} }},
-	"Conn":       {[]string{"Close", "LocalAddr", "Read", "RemoteAddr", "SetDeadline", "SetReadDeadline", "SetWriteDeadline", "Write"}, func(v dynamic.Value) any { return w_net_Conn{dynamic.Wrapped{V: v}} }},
-	"Error":      {[]string{"Error", "Temporary", "Timeout"}, func(v dynamic.Value) any { return w_net_Error{dynamic.Wrapped{V: v}} }},
-	"Listener":   {[]string{"Accept", "Addr", "Close"}, func(v dynamic.Value) any { return w_net_Listener{dynamic.Wrapped{V: v}} }},
-	"PacketConn": {[]string{"Close", "LocalAddr", "ReadFrom", "SetDeadline", "SetReadDeadline", "SetWriteDeadline", "WriteTo"}, func(v dynamic.Value) any { return w_net_PacketConn{dynamic.Wrapped{V: v}} }},
-}
-
-type w_net_Addr struct{ dynamic.Wrapped }
-
-func (w w_net_Addr) Network() string {
-	return dynamic.Method[func(any) string](w.V, "Network")(w.V.Value())
-}
-func (w w_net_Addr) String() string {
-	return dynamic.Method[func(any) string](w.V, "String")(w.V.Value())
-}
-
-type w_net_Conn struct{ dynamic.Wrapped }
-
-func (w w_net_Conn) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_net_Conn) LocalAddr() p_net.Addr {
-	return dynamic.Method[func(any) p_net.Addr](w.V, "LocalAddr")(w.V.Value())
-}
-func (w w_net_Conn) Read(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Read")(w.V.Value(), a0)
-}
-func (w w_net_Conn) RemoteAddr() p_net.Addr {
-	return dynamic.Method[func(any) p_net.Addr](w.V, "RemoteAddr")(w.V.Value())
-}
-func (w w_net_Conn) SetDeadline(a0 p_time.Time) error {
-	return dynamic.Method[func(any, p_time.Time) error](w.V, "SetDeadline")(w.V.Value(), a0)
-}
-func (w w_net_Conn) SetReadDeadline(a0 p_time.Time) error {
-	return dynamic.Method[func(any, p_time.Time) error](w.V, "SetReadDeadline")(w.V.Value(), a0)
-}
-func (w w_net_Conn) SetWriteDeadline(a0 p_time.Time) error {
-	return dynamic.Method[func(any, p_time.Time) error](w.V, "SetWriteDeadline")(w.V.Value(), a0)
-}
-func (w w_net_Conn) Write(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Write")(w.V.Value(), a0)
-}
-
-type w_net_Error struct{ dynamic.Wrapped }
-
-func (w w_net_Error) Error() string {
-	return dynamic.Method[func(any) string](w.V, "Error")(w.V.Value())
-}
-func (w w_net_Error) Temporary() bool {
-	return dynamic.Method[func(any) bool](w.V, "Temporary")(w.V.Value())
-}
-func (w w_net_Error) Timeout() bool {
-	return dynamic.Method[func(any) bool](w.V, "Timeout")(w.V.Value())
-}
-
-type w_net_Listener struct{ dynamic.Wrapped }
-
-func (w w_net_Listener) Accept() (p_net.Conn, error) {
-	return dynamic.Method[func(any) (p_net.Conn, error)](w.V, "Accept")(w.V.Value())
-}
-func (w w_net_Listener) Addr() p_net.Addr {
-	return dynamic.Method[func(any) p_net.Addr](w.V, "Addr")(w.V.Value())
-}
-func (w w_net_Listener) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-
-type w_net_PacketConn struct{ dynamic.Wrapped }
-
-func (w w_net_PacketConn) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_net_PacketConn) LocalAddr() p_net.Addr {
-	return dynamic.Method[func(any) p_net.Addr](w.V, "LocalAddr")(w.V.Value())
-}
-func (w w_net_PacketConn) ReadFrom(a0 []byte) (int, p_net.Addr, error) {
-	return dynamic.Method[func(any, []byte) (int, p_net.Addr, error)](w.V, "ReadFrom")(w.V.Value(), a0)
-}
-func (w w_net_PacketConn) SetDeadline(a0 p_time.Time) error {
-	return dynamic.Method[func(any, p_time.Time) error](w.V, "SetDeadline")(w.V.Value(), a0)
-}
-func (w w_net_PacketConn) SetReadDeadline(a0 p_time.Time) error {
-	return dynamic.Method[func(any, p_time.Time) error](w.V, "SetReadDeadline")(w.V.Value(), a0)
-}
-func (w w_net_PacketConn) SetWriteDeadline(a0 p_time.Time) error {
-	return dynamic.Method[func(any, p_time.Time) error](w.V, "SetWriteDeadline")(w.V.Value(), a0)
-}
-func (w w_net_PacketConn) WriteTo(a0 []byte, a1 p_net.Addr) (int, error) {
-	return dynamic.Method[func(any, []byte, p_net.Addr) (int, error)](w.V, "WriteTo")(w.V.Value(), a0, a1)
 }

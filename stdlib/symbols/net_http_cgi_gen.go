@@ -3,17 +3,15 @@
 package symbols
 
 import (
-	p_net_http_cgi "net/http/cgi"
+	p "net/http/cgi"
 	"reflect"
 )
 
 func net_http_cgiTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Handler":        reflect.ValueOf((*p_net_http_cgi.Handler)(nil)),
-		"Request":        reflect.ValueOf(p_net_http_cgi.Request),
-		"RequestFromMap": reflect.ValueOf(p_net_http_cgi.RequestFromMap),
-		"Serve":          reflect.ValueOf(p_net_http_cgi.Serve),
+		"Handler":        reflect.ValueOf((*p.Handler)(nil)),
+		"Request":        reflect.ValueOf(p.Request),
+		"RequestFromMap": reflect.ValueOf(p.RequestFromMap),
+		"Serve":          reflect.ValueOf(p.Serve),
 	}
 }
-
-var net_http_cgiWrap = map[string]Wrapper{}

@@ -3,29 +3,15 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_net_http_cookiejar "net/http/cookiejar"
+	p "net/http/cookiejar"
 	"reflect"
 )
 
 func net_http_cookiejarTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Jar":              reflect.ValueOf((*p_net_http_cookiejar.Jar)(nil)),
-		"New":              reflect.ValueOf(p_net_http_cookiejar.New),
-		"Options":          reflect.ValueOf((*p_net_http_cookiejar.Options)(nil)),
-		"PublicSuffixList": reflect.ValueOf((*p_net_http_cookiejar.PublicSuffixList)(nil)),
+		"Jar":              reflect.ValueOf((*p.Jar)(nil)),
+		"New":              reflect.ValueOf(p.New),
+		"Options":          reflect.ValueOf((*p.Options)(nil)),
+		"PublicSuffixList": reflect.ValueOf((*p.PublicSuffixList)(nil)),
 	}
-}
-
-var net_http_cookiejarWrap = map[string]Wrapper{
-	"PublicSuffixList": {[]string{"PublicSuffix", "String"}, func(v dynamic.Value) any { return w_net_http_cookiejar_PublicSuffixList{dynamic.Wrapped{V: v}} }},
-}
-
-type w_net_http_cookiejar_PublicSuffixList struct{ dynamic.Wrapped }
-
-func (w w_net_http_cookiejar_PublicSuffixList) PublicSuffix(a0 string) string {
-	return dynamic.Method[func(any, string) string](w.V, "PublicSuffix")(w.V.Value(), a0)
-}
-func (w w_net_http_cookiejar_PublicSuffixList) String() string {
-	return dynamic.Method[func(any) string](w.V, "String")(w.V.Value())
 }

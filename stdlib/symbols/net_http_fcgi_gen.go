@@ -3,17 +3,15 @@
 package symbols
 
 import (
-	p_net_http_fcgi "net/http/fcgi"
+	p "net/http/fcgi"
 	"reflect"
 )
 
 func net_http_fcgiTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ErrConnClosed":     reflect.ValueOf(&p_net_http_fcgi.ErrConnClosed).Elem(),
-		"ErrRequestAborted": reflect.ValueOf(&p_net_http_fcgi.ErrRequestAborted).Elem(),
-		"ProcessEnv":        reflect.ValueOf(p_net_http_fcgi.ProcessEnv),
-		"Serve":             reflect.ValueOf(p_net_http_fcgi.Serve),
+		"ErrConnClosed":     reflect.ValueOf(&p.ErrConnClosed).Elem(),
+		"ErrRequestAborted": reflect.ValueOf(&p.ErrRequestAborted).Elem(),
+		"ProcessEnv":        reflect.ValueOf(p.ProcessEnv),
+		"Serve":             reflect.ValueOf(p.Serve),
 	}
 }
-
-var net_http_fcgiWrap = map[string]Wrapper{}

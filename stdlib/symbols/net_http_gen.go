@@ -3,213 +3,114 @@
 package symbols
 
 import (
-	p_bufio "bufio"
-	"gobayes/stdlib/dynamic"
-	p_io_fs "io/fs"
-	p_net "net"
-	p_net_http "net/http"
-	p_net_url "net/url"
+	p "net/http"
 	"reflect"
 )
 
 func net_httpTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AllowQuerySemicolons":     reflect.ValueOf(p_net_http.AllowQuerySemicolons),
-		"CanonicalHeaderKey":       reflect.ValueOf(p_net_http.CanonicalHeaderKey),
-		"Client":                   reflect.ValueOf((*p_net_http.Client)(nil)),
-		"ClientConn":               reflect.ValueOf((*p_net_http.ClientConn)(nil)),
-		"CloseNotifier":            reflect.ValueOf((*p_net_http.CloseNotifier)(nil)),
-		"ConnState":                reflect.ValueOf((*p_net_http.ConnState)(nil)),
-		"Cookie":                   reflect.ValueOf((*p_net_http.Cookie)(nil)),
-		"CookieJar":                reflect.ValueOf((*p_net_http.CookieJar)(nil)),
-		"CrossOriginProtection":    reflect.ValueOf((*p_net_http.CrossOriginProtection)(nil)),
-		"DefaultClient":            reflect.ValueOf(&p_net_http.DefaultClient).Elem(),
-		"DefaultServeMux":          reflect.ValueOf(&p_net_http.DefaultServeMux).Elem(),
-		"DefaultTransport":         reflect.ValueOf(&p_net_http.DefaultTransport).Elem(),
-		"DetectContentType":        reflect.ValueOf(p_net_http.DetectContentType),
-		"Dir":                      reflect.ValueOf((*p_net_http.Dir)(nil)),
-		"ErrAbortHandler":          reflect.ValueOf(&p_net_http.ErrAbortHandler).Elem(),
-		"ErrBodyNotAllowed":        reflect.ValueOf(&p_net_http.ErrBodyNotAllowed).Elem(),
-		"ErrBodyReadAfterClose":    reflect.ValueOf(&p_net_http.ErrBodyReadAfterClose).Elem(),
-		"ErrContentLength":         reflect.ValueOf(&p_net_http.ErrContentLength).Elem(),
-		"ErrHandlerTimeout":        reflect.ValueOf(&p_net_http.ErrHandlerTimeout).Elem(),
-		"ErrHeaderTooLong":         reflect.ValueOf(&p_net_http.ErrHeaderTooLong).Elem(),
-		"ErrHijacked":              reflect.ValueOf(&p_net_http.ErrHijacked).Elem(),
-		"ErrLineTooLong":           reflect.ValueOf(&p_net_http.ErrLineTooLong).Elem(),
-		"ErrMissingBoundary":       reflect.ValueOf(&p_net_http.ErrMissingBoundary).Elem(),
-		"ErrMissingContentLength":  reflect.ValueOf(&p_net_http.ErrMissingContentLength).Elem(),
-		"ErrMissingFile":           reflect.ValueOf(&p_net_http.ErrMissingFile).Elem(),
-		"ErrNoCookie":              reflect.ValueOf(&p_net_http.ErrNoCookie).Elem(),
-		"ErrNoLocation":            reflect.ValueOf(&p_net_http.ErrNoLocation).Elem(),
-		"ErrNotMultipart":          reflect.ValueOf(&p_net_http.ErrNotMultipart).Elem(),
-		"ErrNotSupported":          reflect.ValueOf(&p_net_http.ErrNotSupported).Elem(),
-		"ErrSchemeMismatch":        reflect.ValueOf(&p_net_http.ErrSchemeMismatch).Elem(),
-		"ErrServerClosed":          reflect.ValueOf(&p_net_http.ErrServerClosed).Elem(),
-		"ErrShortBody":             reflect.ValueOf(&p_net_http.ErrShortBody).Elem(),
-		"ErrSkipAltProtocol":       reflect.ValueOf(&p_net_http.ErrSkipAltProtocol).Elem(),
-		"ErrUnexpectedTrailer":     reflect.ValueOf(&p_net_http.ErrUnexpectedTrailer).Elem(),
-		"ErrUseLastResponse":       reflect.ValueOf(&p_net_http.ErrUseLastResponse).Elem(),
-		"ErrWriteAfterFlush":       reflect.ValueOf(&p_net_http.ErrWriteAfterFlush).Elem(),
-		"Error":                    reflect.ValueOf(p_net_http.Error),
-		"FS":                       reflect.ValueOf(p_net_http.FS),
-		"File":                     reflect.ValueOf((*p_net_http.File)(nil)),
-		"FileServer":               reflect.ValueOf(p_net_http.FileServer),
-		"FileServerFS":             reflect.ValueOf(p_net_http.FileServerFS),
-		"FileSystem":               reflect.ValueOf((*p_net_http.FileSystem)(nil)),
-		"Flusher":                  reflect.ValueOf((*p_net_http.Flusher)(nil)),
-		"Get":                      reflect.ValueOf(p_net_http.Get),
-		"HTTP2Config":              reflect.ValueOf((*p_net_http.HTTP2Config)(nil)),
-		"Handle":                   reflect.ValueOf(p_net_http.Handle),
-		"HandleFunc":               reflect.ValueOf(p_net_http.HandleFunc),
-		"Handler":                  reflect.ValueOf((*p_net_http.Handler)(nil)),
-		"HandlerFunc":              reflect.ValueOf((*p_net_http.HandlerFunc)(nil)),
-		"Head":                     reflect.ValueOf(p_net_http.Head),
-		"Header":                   reflect.ValueOf((*p_net_http.Header)(nil)),
-		"Hijacker":                 reflect.ValueOf((*p_net_http.Hijacker)(nil)),
-		"ListenAndServe":           reflect.ValueOf(p_net_http.ListenAndServe),
-		"ListenAndServeTLS":        reflect.ValueOf(p_net_http.ListenAndServeTLS),
-		"LocalAddrContextKey":      reflect.ValueOf(&p_net_http.LocalAddrContextKey).Elem(),
-		"MaxBytesError":            reflect.ValueOf((*p_net_http.MaxBytesError)(nil)),
-		"MaxBytesHandler":          reflect.ValueOf(p_net_http.MaxBytesHandler),
-		"MaxBytesReader":           reflect.ValueOf(p_net_http.MaxBytesReader),
-		"NewCrossOriginProtection": reflect.ValueOf(p_net_http.NewCrossOriginProtection),
-		"NewFileTransport":         reflect.ValueOf(p_net_http.NewFileTransport),
-		"NewFileTransportFS":       reflect.ValueOf(p_net_http.NewFileTransportFS),
-		"NewRequest":               reflect.ValueOf(p_net_http.NewRequest),
-		"NewRequestWithContext":    reflect.ValueOf(p_net_http.NewRequestWithContext),
-		"NewResponseController":    reflect.ValueOf(p_net_http.NewResponseController),
-		"NewServeMux":              reflect.ValueOf(p_net_http.NewServeMux),
-		"NoBody":                   reflect.ValueOf(&p_net_http.NoBody).Elem(),
-		"NotFound":                 reflect.ValueOf(p_net_http.NotFound),
-		"NotFoundHandler":          reflect.ValueOf(p_net_http.NotFoundHandler),
-		"ParseCookie":              reflect.ValueOf(p_net_http.ParseCookie),
-		"ParseHTTPVersion":         reflect.ValueOf(p_net_http.ParseHTTPVersion),
-		"ParseSetCookie":           reflect.ValueOf(p_net_http.ParseSetCookie),
-		"ParseTime":                reflect.ValueOf(p_net_http.ParseTime),
-		"Post":                     reflect.ValueOf(p_net_http.Post),
-		"PostForm":                 reflect.ValueOf(p_net_http.PostForm),
-		"ProtocolError":            reflect.ValueOf((*p_net_http.ProtocolError)(nil)),
-		"Protocols":                reflect.ValueOf((*p_net_http.Protocols)(nil)),
-		"ProxyFromEnvironment":     reflect.ValueOf(p_net_http.ProxyFromEnvironment),
-		"ProxyURL":                 reflect.ValueOf(p_net_http.ProxyURL),
-		"PushOptions":              reflect.ValueOf((*p_net_http.PushOptions)(nil)),
-		"Pusher":                   reflect.ValueOf((*p_net_http.Pusher)(nil)),
-		"ReadRequest":              reflect.ValueOf(p_net_http.ReadRequest),
-		"ReadResponse":             reflect.ValueOf(p_net_http.ReadResponse),
-		"Redirect":                 reflect.ValueOf(p_net_http.Redirect),
-		"RedirectHandler":          reflect.ValueOf(p_net_http.RedirectHandler),
-		"Request":                  reflect.ValueOf((*p_net_http.Request)(nil)),
-		"Response":                 reflect.ValueOf((*p_net_http.Response)(nil)),
-		"ResponseController":       reflect.ValueOf((*p_net_http.ResponseController)(nil)),
-		"ResponseWriter":           reflect.ValueOf((*p_net_http.ResponseWriter)(nil)),
-		"RoundTripper":             reflect.ValueOf((*p_net_http.RoundTripper)(nil)),
-		"SameSite":                 reflect.ValueOf((*p_net_http.SameSite)(nil)),
-		"Serve":                    reflect.ValueOf(p_net_http.Serve),
-		"ServeContent":             reflect.ValueOf(p_net_http.ServeContent),
-		"ServeFile":                reflect.ValueOf(p_net_http.ServeFile),
-		"ServeFileFS":              reflect.ValueOf(p_net_http.ServeFileFS),
-		"ServeMux":                 reflect.ValueOf((*p_net_http.ServeMux)(nil)),
-		"ServeTLS":                 reflect.ValueOf(p_net_http.ServeTLS),
-		"Server":                   reflect.ValueOf((*p_net_http.Server)(nil)),
-		"ServerContextKey":         reflect.ValueOf(&p_net_http.ServerContextKey).Elem(),
-		"SetCookie":                reflect.ValueOf(p_net_http.SetCookie),
-		"StatusText":               reflect.ValueOf(p_net_http.StatusText),
-		"StripPrefix":              reflect.ValueOf(p_net_http.StripPrefix),
-		"TimeoutHandler":           reflect.ValueOf(p_net_http.TimeoutHandler),
-		"Transport":                reflect.ValueOf((*p_net_http.Transport)(nil)),
+		"AllowQuerySemicolons":     reflect.ValueOf(p.AllowQuerySemicolons),
+		"CanonicalHeaderKey":       reflect.ValueOf(p.CanonicalHeaderKey),
+		"Client":                   reflect.ValueOf((*p.Client)(nil)),
+		"ClientConn":               reflect.ValueOf((*p.ClientConn)(nil)),
+		"CloseNotifier":            reflect.ValueOf((*p.CloseNotifier)(nil)),
+		"ConnState":                reflect.ValueOf((*p.ConnState)(nil)),
+		"Cookie":                   reflect.ValueOf((*p.Cookie)(nil)),
+		"CookieJar":                reflect.ValueOf((*p.CookieJar)(nil)),
+		"CrossOriginProtection":    reflect.ValueOf((*p.CrossOriginProtection)(nil)),
+		"DefaultClient":            reflect.ValueOf(&p.DefaultClient).Elem(),
+		"DefaultServeMux":          reflect.ValueOf(&p.DefaultServeMux).Elem(),
+		"DefaultTransport":         reflect.ValueOf(&p.DefaultTransport).Elem(),
+		"DetectContentType":        reflect.ValueOf(p.DetectContentType),
+		"Dir":                      reflect.ValueOf((*p.Dir)(nil)),
+		"ErrAbortHandler":          reflect.ValueOf(&p.ErrAbortHandler).Elem(),
+		"ErrBodyNotAllowed":        reflect.ValueOf(&p.ErrBodyNotAllowed).Elem(),
+		"ErrBodyReadAfterClose":    reflect.ValueOf(&p.ErrBodyReadAfterClose).Elem(),
+		"ErrContentLength":         reflect.ValueOf(&p.ErrContentLength).Elem(),
+		"ErrHandlerTimeout":        reflect.ValueOf(&p.ErrHandlerTimeout).Elem(),
+		"ErrHeaderTooLong":         reflect.ValueOf(&p.ErrHeaderTooLong).Elem(),
+		"ErrHijacked":              reflect.ValueOf(&p.ErrHijacked).Elem(),
+		"ErrLineTooLong":           reflect.ValueOf(&p.ErrLineTooLong).Elem(),
+		"ErrMissingBoundary":       reflect.ValueOf(&p.ErrMissingBoundary).Elem(),
+		"ErrMissingContentLength":  reflect.ValueOf(&p.ErrMissingContentLength).Elem(),
+		"ErrMissingFile":           reflect.ValueOf(&p.ErrMissingFile).Elem(),
+		"ErrNoCookie":              reflect.ValueOf(&p.ErrNoCookie).Elem(),
+		"ErrNoLocation":            reflect.ValueOf(&p.ErrNoLocation).Elem(),
+		"ErrNotMultipart":          reflect.ValueOf(&p.ErrNotMultipart).Elem(),
+		"ErrNotSupported":          reflect.ValueOf(&p.ErrNotSupported).Elem(),
+		"ErrSchemeMismatch":        reflect.ValueOf(&p.ErrSchemeMismatch).Elem(),
+		"ErrServerClosed":          reflect.ValueOf(&p.ErrServerClosed).Elem(),
+		"ErrShortBody":             reflect.ValueOf(&p.ErrShortBody).Elem(),
+		"ErrSkipAltProtocol":       reflect.ValueOf(&p.ErrSkipAltProtocol).Elem(),
+		"ErrUnexpectedTrailer":     reflect.ValueOf(&p.ErrUnexpectedTrailer).Elem(),
+		"ErrUseLastResponse":       reflect.ValueOf(&p.ErrUseLastResponse).Elem(),
+		"ErrWriteAfterFlush":       reflect.ValueOf(&p.ErrWriteAfterFlush).Elem(),
+		"Error":                    reflect.ValueOf(p.Error),
+		"FS":                       reflect.ValueOf(p.FS),
+		"File":                     reflect.ValueOf((*p.File)(nil)),
+		"FileServer":               reflect.ValueOf(p.FileServer),
+		"FileServerFS":             reflect.ValueOf(p.FileServerFS),
+		"FileSystem":               reflect.ValueOf((*p.FileSystem)(nil)),
+		"Flusher":                  reflect.ValueOf((*p.Flusher)(nil)),
+		"Get":                      reflect.ValueOf(p.Get),
+		"HTTP2Config":              reflect.ValueOf((*p.HTTP2Config)(nil)),
+		"Handle":                   reflect.ValueOf(p.Handle),
+		"HandleFunc":               reflect.ValueOf(p.HandleFunc),
+		"Handler":                  reflect.ValueOf((*p.Handler)(nil)),
+		"HandlerFunc":              reflect.ValueOf((*p.HandlerFunc)(nil)),
+		"Head":                     reflect.ValueOf(p.Head),
+		"Header":                   reflect.ValueOf((*p.Header)(nil)),
+		"Hijacker":                 reflect.ValueOf((*p.Hijacker)(nil)),
+		"ListenAndServe":           reflect.ValueOf(p.ListenAndServe),
+		"ListenAndServeTLS":        reflect.ValueOf(p.ListenAndServeTLS),
+		"LocalAddrContextKey":      reflect.ValueOf(&p.LocalAddrContextKey).Elem(),
+		"MaxBytesError":            reflect.ValueOf((*p.MaxBytesError)(nil)),
+		"MaxBytesHandler":          reflect.ValueOf(p.MaxBytesHandler),
+		"MaxBytesReader":           reflect.ValueOf(p.MaxBytesReader),
+		"NewCrossOriginProtection": reflect.ValueOf(p.NewCrossOriginProtection),
+		"NewFileTransport":         reflect.ValueOf(p.NewFileTransport),
+		"NewFileTransportFS":       reflect.ValueOf(p.NewFileTransportFS),
+		"NewRequest":               reflect.ValueOf(p.NewRequest),
+		"NewRequestWithContext":    reflect.ValueOf(p.NewRequestWithContext),
+		"NewResponseController":    reflect.ValueOf(p.NewResponseController),
+		"NewServeMux":              reflect.ValueOf(p.NewServeMux),
+		"NoBody":                   reflect.ValueOf(&p.NoBody).Elem(),
+		"NotFound":                 reflect.ValueOf(p.NotFound),
+		"NotFoundHandler":          reflect.ValueOf(p.NotFoundHandler),
+		"ParseCookie":              reflect.ValueOf(p.ParseCookie),
+		"ParseHTTPVersion":         reflect.ValueOf(p.ParseHTTPVersion),
+		"ParseSetCookie":           reflect.ValueOf(p.ParseSetCookie),
+		"ParseTime":                reflect.ValueOf(p.ParseTime),
+		"Post":                     reflect.ValueOf(p.Post),
+		"PostForm":                 reflect.ValueOf(p.PostForm),
+		"ProtocolError":            reflect.ValueOf((*p.ProtocolError)(nil)),
+		"Protocols":                reflect.ValueOf((*p.Protocols)(nil)),
+		"ProxyFromEnvironment":     reflect.ValueOf(p.ProxyFromEnvironment),
+		"ProxyURL":                 reflect.ValueOf(p.ProxyURL),
+		"PushOptions":              reflect.ValueOf((*p.PushOptions)(nil)),
+		"Pusher":                   reflect.ValueOf((*p.Pusher)(nil)),
+		"ReadRequest":              reflect.ValueOf(p.ReadRequest),
+		"ReadResponse":             reflect.ValueOf(p.ReadResponse),
+		"Redirect":                 reflect.ValueOf(p.Redirect),
+		"RedirectHandler":          reflect.ValueOf(p.RedirectHandler),
+		"Request":                  reflect.ValueOf((*p.Request)(nil)),
+		"Response":                 reflect.ValueOf((*p.Response)(nil)),
+		"ResponseController":       reflect.ValueOf((*p.ResponseController)(nil)),
+		"ResponseWriter":           reflect.ValueOf((*p.ResponseWriter)(nil)),
+		"RoundTripper":             reflect.ValueOf((*p.RoundTripper)(nil)),
+		"SameSite":                 reflect.ValueOf((*p.SameSite)(nil)),
+		"Serve":                    reflect.ValueOf(p.Serve),
+		"ServeContent":             reflect.ValueOf(p.ServeContent),
+		"ServeFile":                reflect.ValueOf(p.ServeFile),
+		"ServeFileFS":              reflect.ValueOf(p.ServeFileFS),
+		"ServeMux":                 reflect.ValueOf((*p.ServeMux)(nil)),
+		"ServeTLS":                 reflect.ValueOf(p.ServeTLS),
+		"Server":                   reflect.ValueOf((*p.Server)(nil)),
+		"ServerContextKey":         reflect.ValueOf(&p.ServerContextKey).Elem(),
+		"SetCookie":                reflect.ValueOf(p.SetCookie),
+		"StatusText":               reflect.ValueOf(p.StatusText),
+		"StripPrefix":              reflect.ValueOf(p.StripPrefix),
+		"TimeoutHandler":           reflect.ValueOf(p.TimeoutHandler),
+		"Transport":                reflect.ValueOf((*p.Transport)(nil)),
 	}
-}
-
-var net_httpWrap = map[string]Wrapper{
-	"CloseNotifier":  {[]string{"CloseNotify"}, func(v dynamic.Value) any { return w_net_http_CloseNotifier{dynamic.Wrapped{V: v}} }},
-	"CookieJar":      {[]string{"Cookies", "SetCookies"}, func(v dynamic.Value) any { return w_net_http_CookieJar{dynamic.Wrapped{V: v}} }},
-	"File":           {[]string{"Close", "Read", "Readdir", "Seek", "Stat"}, func(v dynamic.Value) any { return w_net_http_File{dynamic.Wrapped{V: v}} }},
-	"FileSystem":     {[]string{"Open"}, func(v dynamic.Value) any { return w_net_http_FileSystem{dynamic.Wrapped{V: v}} }},
-	"Flusher":        {[]string{"Flush"}, func(v dynamic.Value) any { return w_net_http_Flusher{dynamic.Wrapped{V: v}} }},
-	"Handler":        {[]string{"ServeHTTP"}, func(v dynamic.Value) any { return w_net_http_Handler{dynamic.Wrapped{V: v}} }},
-	"Hijacker":       {[]string{"Hijack"}, func(v dynamic.Value) any { return w_net_http_Hijacker{dynamic.Wrapped{V: v}} }},
-	"Pusher":         {[]string{"Push"}, func(v dynamic.Value) any { return w_net_http_Pusher{dynamic.Wrapped{V: v}} }},
-	"ResponseWriter": {[]string{"Header", "Write", "WriteHeader"}, func(v dynamic.Value) any { return w_net_http_ResponseWriter{dynamic.Wrapped{V: v}} }},
-	"RoundTripper":   {[]string{"RoundTrip"}, func(v dynamic.Value) any { return w_net_http_RoundTripper{dynamic.Wrapped{V: v}} }},
-}
-
-type w_net_http_CloseNotifier struct{ dynamic.Wrapped }
-
-func (w w_net_http_CloseNotifier) CloseNotify() <-chan bool {
-	return dynamic.Method[func(any) <-chan bool](w.V, "CloseNotify")(w.V.Value())
-}
-
-type w_net_http_CookieJar struct{ dynamic.Wrapped }
-
-func (w w_net_http_CookieJar) Cookies(a0 *p_net_url.URL) []*p_net_http.Cookie {
-	return dynamic.Method[func(any, *p_net_url.URL) []*p_net_http.Cookie](w.V, "Cookies")(w.V.Value(), a0)
-}
-func (w w_net_http_CookieJar) SetCookies(a0 *p_net_url.URL, a1 []*p_net_http.Cookie) {
-	dynamic.Method[func(any, *p_net_url.URL, []*p_net_http.Cookie)](w.V, "SetCookies")(w.V.Value(), a0, a1)
-}
-
-type w_net_http_File struct{ dynamic.Wrapped }
-
-func (w w_net_http_File) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_net_http_File) Read(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Read")(w.V.Value(), a0)
-}
-func (w w_net_http_File) Readdir(a0 int) ([]p_io_fs.FileInfo, error) {
-	return dynamic.Method[func(any, int) ([]p_io_fs.FileInfo, error)](w.V, "Readdir")(w.V.Value(), a0)
-}
-func (w w_net_http_File) Seek(a0 int64, a1 int) (int64, error) {
-	return dynamic.Method[func(any, int64, int) (int64, error)](w.V, "Seek")(w.V.Value(), a0, a1)
-}
-func (w w_net_http_File) Stat() (p_io_fs.FileInfo, error) {
-	return dynamic.Method[func(any) (p_io_fs.FileInfo, error)](w.V, "Stat")(w.V.Value())
-}
-
-type w_net_http_FileSystem struct{ dynamic.Wrapped }
-
-func (w w_net_http_FileSystem) Open(a0 string) (p_net_http.File, error) {
-	return dynamic.Method[func(any, string) (p_net_http.File, error)](w.V, "Open")(w.V.Value(), a0)
-}
-
-type w_net_http_Flusher struct{ dynamic.Wrapped }
-
-func (w w_net_http_Flusher) Flush() {
-	dynamic.Method[func(any)](w.V, "Flush")(w.V.Value())
-}
-
-type w_net_http_Handler struct{ dynamic.Wrapped }
-
-func (w w_net_http_Handler) ServeHTTP(a0 p_net_http.ResponseWriter, a1 *p_net_http.Request) {
-	dynamic.Method[func(any, p_net_http.ResponseWriter, *p_net_http.Request)](w.V, "ServeHTTP")(w.V.Value(), a0, a1)
-}
-
-type w_net_http_Hijacker struct{ dynamic.Wrapped }
-
-func (w w_net_http_Hijacker) Hijack() (p_net.Conn, *p_bufio.ReadWriter, error) {
-	return dynamic.Method[func(any) (p_net.Conn, *p_bufio.ReadWriter, error)](w.V, "Hijack")(w.V.Value())
-}
-
-type w_net_http_Pusher struct{ dynamic.Wrapped }
-
-func (w w_net_http_Pusher) Push(a0 string, a1 *p_net_http.PushOptions) error {
-	return dynamic.Method[func(any, string, *p_net_http.PushOptions) error](w.V, "Push")(w.V.Value(), a0, a1)
-}
-
-type w_net_http_ResponseWriter struct{ dynamic.Wrapped }
-
-func (w w_net_http_ResponseWriter) Header() p_net_http.Header {
-	return dynamic.Method[func(any) p_net_http.Header](w.V, "Header")(w.V.Value())
-}
-func (w w_net_http_ResponseWriter) Write(a0 []byte) (int, error) {
-	return dynamic.Method[func(any, []byte) (int, error)](w.V, "Write")(w.V.Value(), a0)
-}
-func (w w_net_http_ResponseWriter) WriteHeader(a0 int) {
-	dynamic.Method[func(any, int)](w.V, "WriteHeader")(w.V.Value(), a0)
-}
-
-type w_net_http_RoundTripper struct{ dynamic.Wrapped }
-
-func (w w_net_http_RoundTripper) RoundTrip(a0 *p_net_http.Request) (*p_net_http.Response, error) {
-	return dynamic.Method[func(any, *p_net_http.Request) (*p_net_http.Response, error)](w.V, "RoundTrip")(w.V.Value(), a0)
 }

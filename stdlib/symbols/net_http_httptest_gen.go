@@ -3,21 +3,19 @@
 package symbols
 
 import (
-	p_net_http_httptest "net/http/httptest"
+	p "net/http/httptest"
 	"reflect"
 )
 
 func net_http_httptestTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"NewRecorder":           reflect.ValueOf(p_net_http_httptest.NewRecorder),
-		"NewRequest":            reflect.ValueOf(p_net_http_httptest.NewRequest),
-		"NewRequestWithContext": reflect.ValueOf(p_net_http_httptest.NewRequestWithContext),
-		"NewServer":             reflect.ValueOf(p_net_http_httptest.NewServer),
-		"NewTLSServer":          reflect.ValueOf(p_net_http_httptest.NewTLSServer),
-		"NewUnstartedServer":    reflect.ValueOf(p_net_http_httptest.NewUnstartedServer),
-		"ResponseRecorder":      reflect.ValueOf((*p_net_http_httptest.ResponseRecorder)(nil)),
-		"Server":                reflect.ValueOf((*p_net_http_httptest.Server)(nil)),
+		"NewRecorder":           reflect.ValueOf(p.NewRecorder),
+		"NewRequest":            reflect.ValueOf(p.NewRequest),
+		"NewRequestWithContext": reflect.ValueOf(p.NewRequestWithContext),
+		"NewServer":             reflect.ValueOf(p.NewServer),
+		"NewTLSServer":          reflect.ValueOf(p.NewTLSServer),
+		"NewUnstartedServer":    reflect.ValueOf(p.NewUnstartedServer),
+		"ResponseRecorder":      reflect.ValueOf((*p.ResponseRecorder)(nil)),
+		"Server":                reflect.ValueOf((*p.Server)(nil)),
 	}
 }
-
-var net_http_httptestWrap = map[string]Wrapper{}

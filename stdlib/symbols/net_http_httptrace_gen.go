@@ -3,20 +3,18 @@
 package symbols
 
 import (
-	p_net_http_httptrace "net/http/httptrace"
+	p "net/http/httptrace"
 	"reflect"
 )
 
 func net_http_httptraceTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ClientTrace":        reflect.ValueOf((*p_net_http_httptrace.ClientTrace)(nil)),
-		"ContextClientTrace": reflect.ValueOf(p_net_http_httptrace.ContextClientTrace),
-		"DNSDoneInfo":        reflect.ValueOf((*p_net_http_httptrace.DNSDoneInfo)(nil)),
-		"DNSStartInfo":       reflect.ValueOf((*p_net_http_httptrace.DNSStartInfo)(nil)),
-		"GotConnInfo":        reflect.ValueOf((*p_net_http_httptrace.GotConnInfo)(nil)),
-		"WithClientTrace":    reflect.ValueOf(p_net_http_httptrace.WithClientTrace),
-		"WroteRequestInfo":   reflect.ValueOf((*p_net_http_httptrace.WroteRequestInfo)(nil)),
+		"ClientTrace":        reflect.ValueOf((*p.ClientTrace)(nil)),
+		"ContextClientTrace": reflect.ValueOf(p.ContextClientTrace),
+		"DNSDoneInfo":        reflect.ValueOf((*p.DNSDoneInfo)(nil)),
+		"DNSStartInfo":       reflect.ValueOf((*p.DNSStartInfo)(nil)),
+		"GotConnInfo":        reflect.ValueOf((*p.GotConnInfo)(nil)),
+		"WithClientTrace":    reflect.ValueOf(p.WithClientTrace),
+		"WroteRequestInfo":   reflect.ValueOf((*p.WroteRequestInfo)(nil)),
 	}
 }
-
-var net_http_httptraceWrap = map[string]Wrapper{}

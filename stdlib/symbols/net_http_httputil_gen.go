@@ -3,43 +3,29 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_net_http_httputil "net/http/httputil"
+	p "net/http/httputil"
 	"reflect"
 )
 
 func net_http_httputilTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"BufferPool":                reflect.ValueOf((*p_net_http_httputil.BufferPool)(nil)),
-		"ClientConn":                reflect.ValueOf((*p_net_http_httputil.ClientConn)(nil)),
-		"DumpRequest":               reflect.ValueOf(p_net_http_httputil.DumpRequest),
-		"DumpRequestOut":            reflect.ValueOf(p_net_http_httputil.DumpRequestOut),
-		"DumpResponse":              reflect.ValueOf(p_net_http_httputil.DumpResponse),
-		"ErrClosed":                 reflect.ValueOf(&p_net_http_httputil.ErrClosed).Elem(),
-		"ErrLineTooLong":            reflect.ValueOf(&p_net_http_httputil.ErrLineTooLong).Elem(),
-		"ErrPersistEOF":             reflect.ValueOf(&p_net_http_httputil.ErrPersistEOF).Elem(),
-		"ErrPipeline":               reflect.ValueOf(&p_net_http_httputil.ErrPipeline).Elem(),
-		"NewChunkedReader":          reflect.ValueOf(p_net_http_httputil.NewChunkedReader),
-		"NewChunkedWriter":          reflect.ValueOf(p_net_http_httputil.NewChunkedWriter),
-		"NewClientConn":             reflect.ValueOf(p_net_http_httputil.NewClientConn),
-		"NewProxyClientConn":        reflect.ValueOf(p_net_http_httputil.NewProxyClientConn),
-		"NewServerConn":             reflect.ValueOf(p_net_http_httputil.NewServerConn),
-		"NewSingleHostReverseProxy": reflect.ValueOf(p_net_http_httputil.NewSingleHostReverseProxy),
-		"ProxyRequest":              reflect.ValueOf((*p_net_http_httputil.ProxyRequest)(nil)),
-		"ReverseProxy":              reflect.ValueOf((*p_net_http_httputil.ReverseProxy)(nil)),
-		"ServerConn":                reflect.ValueOf((*p_net_http_httputil.ServerConn)(nil)),
+		"BufferPool":                reflect.ValueOf((*p.BufferPool)(nil)),
+		"ClientConn":                reflect.ValueOf((*p.ClientConn)(nil)),
+		"DumpRequest":               reflect.ValueOf(p.DumpRequest),
+		"DumpRequestOut":            reflect.ValueOf(p.DumpRequestOut),
+		"DumpResponse":              reflect.ValueOf(p.DumpResponse),
+		"ErrClosed":                 reflect.ValueOf(&p.ErrClosed).Elem(),
+		"ErrLineTooLong":            reflect.ValueOf(&p.ErrLineTooLong).Elem(),
+		"ErrPersistEOF":             reflect.ValueOf(&p.ErrPersistEOF).Elem(),
+		"ErrPipeline":               reflect.ValueOf(&p.ErrPipeline).Elem(),
+		"NewChunkedReader":          reflect.ValueOf(p.NewChunkedReader),
+		"NewChunkedWriter":          reflect.ValueOf(p.NewChunkedWriter),
+		"NewClientConn":             reflect.ValueOf(p.NewClientConn),
+		"NewProxyClientConn":        reflect.ValueOf(p.NewProxyClientConn),
+		"NewServerConn":             reflect.ValueOf(p.NewServerConn),
+		"NewSingleHostReverseProxy": reflect.ValueOf(p.NewSingleHostReverseProxy),
+		"ProxyRequest":              reflect.ValueOf((*p.ProxyRequest)(nil)),
+		"ReverseProxy":              reflect.ValueOf((*p.ReverseProxy)(nil)),
+		"ServerConn":                reflect.ValueOf((*p.ServerConn)(nil)),
 	}
-}
-
-var net_http_httputilWrap = map[string]Wrapper{
-	"BufferPool": {[]string{"Get", "Put"}, func(v dynamic.Value) any { return w_net_http_httputil_BufferPool{dynamic.Wrapped{V: v}} }},
-}
-
-type w_net_http_httputil_BufferPool struct{ dynamic.Wrapped }
-
-func (w w_net_http_httputil_BufferPool) Get() []byte {
-	return dynamic.Method[func(any) []byte](w.V, "Get")(w.V.Value())
-}
-func (w w_net_http_httputil_BufferPool) Put(a0 []byte) {
-	dynamic.Method[func(any, []byte)](w.V, "Put")(w.V.Value(), a0)
 }

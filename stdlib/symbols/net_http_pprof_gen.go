@@ -3,19 +3,17 @@
 package symbols
 
 import (
-	p_net_http_pprof "net/http/pprof"
+	p "net/http/pprof"
 	"reflect"
 )
 
 func net_http_pprofTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Cmdline": reflect.ValueOf(p_net_http_pprof.Cmdline),
-		"Handler": reflect.ValueOf(p_net_http_pprof.Handler),
-		"Index":   reflect.ValueOf(p_net_http_pprof.Index),
-		"Profile": reflect.ValueOf(p_net_http_pprof.Profile),
-		"Symbol":  reflect.ValueOf(p_net_http_pprof.Symbol),
-		"Trace":   reflect.ValueOf(p_net_http_pprof.Trace),
+		"Cmdline": reflect.ValueOf(p.Cmdline),
+		"Handler": reflect.ValueOf(p.Handler),
+		"Index":   reflect.ValueOf(p.Index),
+		"Profile": reflect.ValueOf(p.Profile),
+		"Symbol":  reflect.ValueOf(p.Symbol),
+		"Trace":   reflect.ValueOf(p.Trace),
 	}
 }
-
-var net_http_pprofWrap = map[string]Wrapper{}

@@ -3,22 +3,20 @@
 package symbols
 
 import (
-	p_net_mail "net/mail"
+	p "net/mail"
 	"reflect"
 )
 
 func net_mailTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Address":             reflect.ValueOf((*p_net_mail.Address)(nil)),
-		"AddressParser":       reflect.ValueOf((*p_net_mail.AddressParser)(nil)),
-		"ErrHeaderNotPresent": reflect.ValueOf(&p_net_mail.ErrHeaderNotPresent).Elem(),
-		"Header":              reflect.ValueOf((*p_net_mail.Header)(nil)),
-		"Message":             reflect.ValueOf((*p_net_mail.Message)(nil)),
-		"ParseAddress":        reflect.ValueOf(p_net_mail.ParseAddress),
-		"ParseAddressList":    reflect.ValueOf(p_net_mail.ParseAddressList),
-		"ParseDate":           reflect.ValueOf(p_net_mail.ParseDate),
-		"ReadMessage":         reflect.ValueOf(p_net_mail.ReadMessage),
+		"Address":             reflect.ValueOf((*p.Address)(nil)),
+		"AddressParser":       reflect.ValueOf((*p.AddressParser)(nil)),
+		"ErrHeaderNotPresent": reflect.ValueOf(&p.ErrHeaderNotPresent).Elem(),
+		"Header":              reflect.ValueOf((*p.Header)(nil)),
+		"Message":             reflect.ValueOf((*p.Message)(nil)),
+		"ParseAddress":        reflect.ValueOf(p.ParseAddress),
+		"ParseAddressList":    reflect.ValueOf(p.ParseAddressList),
+		"ParseDate":           reflect.ValueOf(p.ParseDate),
+		"ReadMessage":         reflect.ValueOf(p.ReadMessage),
 	}
 }
-
-var net_mailWrap = map[string]Wrapper{}

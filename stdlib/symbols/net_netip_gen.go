@@ -3,32 +3,30 @@
 package symbols
 
 import (
-	p_net_netip "net/netip"
+	p "net/netip"
 	"reflect"
 )
 
 func net_netipTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Addr":                    reflect.ValueOf((*p_net_netip.Addr)(nil)),
-		"AddrFrom16":              reflect.ValueOf(p_net_netip.AddrFrom16),
-		"AddrFrom4":               reflect.ValueOf(p_net_netip.AddrFrom4),
-		"AddrFromSlice":           reflect.ValueOf(p_net_netip.AddrFromSlice),
-		"AddrPort":                reflect.ValueOf((*p_net_netip.AddrPort)(nil)),
-		"AddrPortFrom":            reflect.ValueOf(p_net_netip.AddrPortFrom),
-		"IPv4Unspecified":         reflect.ValueOf(p_net_netip.IPv4Unspecified),
-		"IPv6LinkLocalAllNodes":   reflect.ValueOf(p_net_netip.IPv6LinkLocalAllNodes),
-		"IPv6LinkLocalAllRouters": reflect.ValueOf(p_net_netip.IPv6LinkLocalAllRouters),
-		"IPv6Loopback":            reflect.ValueOf(p_net_netip.IPv6Loopback),
-		"IPv6Unspecified":         reflect.ValueOf(p_net_netip.IPv6Unspecified),
-		"MustParseAddr":           reflect.ValueOf(p_net_netip.MustParseAddr),
-		"MustParseAddrPort":       reflect.ValueOf(p_net_netip.MustParseAddrPort),
-		"MustParsePrefix":         reflect.ValueOf(p_net_netip.MustParsePrefix),
-		"ParseAddr":               reflect.ValueOf(p_net_netip.ParseAddr),
-		"ParseAddrPort":           reflect.ValueOf(p_net_netip.ParseAddrPort),
-		"ParsePrefix":             reflect.ValueOf(p_net_netip.ParsePrefix),
-		"Prefix":                  reflect.ValueOf((*p_net_netip.Prefix)(nil)),
-		"PrefixFrom":              reflect.ValueOf(p_net_netip.PrefixFrom),
+		"Addr":                    reflect.ValueOf((*p.Addr)(nil)),
+		"AddrFrom16":              reflect.ValueOf(p.AddrFrom16),
+		"AddrFrom4":               reflect.ValueOf(p.AddrFrom4),
+		"AddrFromSlice":           reflect.ValueOf(p.AddrFromSlice),
+		"AddrPort":                reflect.ValueOf((*p.AddrPort)(nil)),
+		"AddrPortFrom":            reflect.ValueOf(p.AddrPortFrom),
+		"IPv4Unspecified":         reflect.ValueOf(p.IPv4Unspecified),
+		"IPv6LinkLocalAllNodes":   reflect.ValueOf(p.IPv6LinkLocalAllNodes),
+		"IPv6LinkLocalAllRouters": reflect.ValueOf(p.IPv6LinkLocalAllRouters),
+		"IPv6Loopback":            reflect.ValueOf(p.IPv6Loopback),
+		"IPv6Unspecified":         reflect.ValueOf(p.IPv6Unspecified),
+		"MustParseAddr":           reflect.ValueOf(p.MustParseAddr),
+		"MustParseAddrPort":       reflect.ValueOf(p.MustParseAddrPort),
+		"MustParsePrefix":         reflect.ValueOf(p.MustParsePrefix),
+		"ParseAddr":               reflect.ValueOf(p.ParseAddr),
+		"ParseAddrPort":           reflect.ValueOf(p.ParseAddrPort),
+		"ParsePrefix":             reflect.ValueOf(p.ParsePrefix),
+		"Prefix":                  reflect.ValueOf((*p.Prefix)(nil)),
+		"PrefixFrom":              reflect.ValueOf(p.PrefixFrom),
 	}
 }
-
-var net_netipWrap = map[string]Wrapper{}

@@ -3,70 +3,34 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_net_rpc "net/rpc"
+	p "net/rpc"
 	"reflect"
 )
 
 func net_rpcTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Accept":             reflect.ValueOf(p_net_rpc.Accept),
-		"Call":               reflect.ValueOf((*p_net_rpc.Call)(nil)),
-		"Client":             reflect.ValueOf((*p_net_rpc.Client)(nil)),
-		"ClientCodec":        reflect.ValueOf((*p_net_rpc.ClientCodec)(nil)),
-		"DefaultServer":      reflect.ValueOf(&p_net_rpc.DefaultServer).Elem(),
-		"Dial":               reflect.ValueOf(p_net_rpc.Dial),
-		"DialHTTP":           reflect.ValueOf(p_net_rpc.DialHTTP),
-		"DialHTTPPath":       reflect.ValueOf(p_net_rpc.DialHTTPPath),
-		"ErrShutdown":        reflect.ValueOf(&p_net_rpc.ErrShutdown).Elem(),
-		"HandleHTTP":         reflect.ValueOf(p_net_rpc.HandleHTTP),
-		"NewClient":          reflect.ValueOf(p_net_rpc.NewClient),
-		"NewClientWithCodec": reflect.ValueOf(p_net_rpc.NewClientWithCodec),
-		"NewServer":          reflect.ValueOf(p_net_rpc.NewServer),
-		"Register":           reflect.ValueOf(p_net_rpc.Register),
-		"RegisterName":       reflect.ValueOf(p_net_rpc.RegisterName),
-		"Request":            reflect.ValueOf((*p_net_rpc.Request)(nil)),
-		"Response":           reflect.ValueOf((*p_net_rpc.Response)(nil)),
-		"ServeCodec":         reflect.ValueOf(p_net_rpc.ServeCodec),
-		"ServeConn":          reflect.ValueOf(p_net_rpc.ServeConn),
-		"ServeRequest":       reflect.ValueOf(p_net_rpc.ServeRequest),
-		"Server":             reflect.ValueOf((*p_net_rpc.Server)(nil)),
-		"ServerCodec":        reflect.ValueOf((*p_net_rpc.ServerCodec)(nil)),
-		"ServerError":        reflect.ValueOf((*p_net_rpc.ServerError)(nil)),
+		"Accept":             reflect.ValueOf(p.Accept),
+		"Call":               reflect.ValueOf((*p.Call)(nil)),
+		"Client":             reflect.ValueOf((*p.Client)(nil)),
+		"ClientCodec":        reflect.ValueOf((*p.ClientCodec)(nil)),
+		"DefaultServer":      reflect.ValueOf(&p.DefaultServer).Elem(),
+		"Dial":               reflect.ValueOf(p.Dial),
+		"DialHTTP":           reflect.ValueOf(p.DialHTTP),
+		"DialHTTPPath":       reflect.ValueOf(p.DialHTTPPath),
+		"ErrShutdown":        reflect.ValueOf(&p.ErrShutdown).Elem(),
+		"HandleHTTP":         reflect.ValueOf(p.HandleHTTP),
+		"NewClient":          reflect.ValueOf(p.NewClient),
+		"NewClientWithCodec": reflect.ValueOf(p.NewClientWithCodec),
+		"NewServer":          reflect.ValueOf(p.NewServer),
+		"Register":           reflect.ValueOf(p.Register),
+		"RegisterName":       reflect.ValueOf(p.RegisterName),
+		"Request":            reflect.ValueOf((*p.Request)(nil)),
+		"Response":           reflect.ValueOf((*p.Response)(nil)),
+		"ServeCodec":         reflect.ValueOf(p.ServeCodec),
+		"ServeConn":          reflect.ValueOf(p.ServeConn),
+		"ServeRequest":       reflect.ValueOf(p.ServeRequest),
+		"Server":             reflect.ValueOf((*p.Server)(nil)),
+		"ServerCodec":        reflect.ValueOf((*p.ServerCodec)(nil)),
+		"ServerError":        reflect.ValueOf((*p.ServerError)(nil)),
 	}
-}
-
-var net_rpcWrap = map[string]Wrapper{
-	"ClientCodec": {[]string{"Close", "ReadResponseBody", "ReadResponseHeader", "WriteRequest"}, func(v dynamic.Value) any { return w_net_rpc_ClientCodec{dynamic.Wrapped{V: v}} }},
-	"ServerCodec": {[]string{"Close", "ReadRequestBody", "ReadRequestHeader", "WriteResponse"}, func(v dynamic.Value) any { return w_net_rpc_ServerCodec{dynamic.Wrapped{V: v}} }},
-}
-
-type w_net_rpc_ClientCodec struct{ dynamic.Wrapped }
-
-func (w w_net_rpc_ClientCodec) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_net_rpc_ClientCodec) ReadResponseBody(a0 any) error {
-	return dynamic.Method[func(any, any) error](w.V, "ReadResponseBody")(w.V.Value(), a0)
-}
-func (w w_net_rpc_ClientCodec) ReadResponseHeader(a0 *p_net_rpc.Response) error {
-	return dynamic.Method[func(any, *p_net_rpc.Response) error](w.V, "ReadResponseHeader")(w.V.Value(), a0)
-}
-func (w w_net_rpc_ClientCodec) WriteRequest(a0 *p_net_rpc.Request, a1 any) error {
-	return dynamic.Method[func(any, *p_net_rpc.Request, any) error](w.V, "WriteRequest")(w.V.Value(), a0, a1)
-}
-
-type w_net_rpc_ServerCodec struct{ dynamic.Wrapped }
-
-func (w w_net_rpc_ServerCodec) Close() error {
-	return dynamic.Method[func(any) error](w.V, "Close")(w.V.Value())
-}
-func (w w_net_rpc_ServerCodec) ReadRequestBody(a0 any) error {
-	return dynamic.Method[func(any, any) error](w.V, "ReadRequestBody")(w.V.Value(), a0)
-}
-func (w w_net_rpc_ServerCodec) ReadRequestHeader(a0 *p_net_rpc.Request) error {
-	return dynamic.Method[func(any, *p_net_rpc.Request) error](w.V, "ReadRequestHeader")(w.V.Value(), a0)
-}
-func (w w_net_rpc_ServerCodec) WriteResponse(a0 *p_net_rpc.Response, a1 any) error {
-	return dynamic.Method[func(any, *p_net_rpc.Response, any) error](w.V, "WriteResponse")(w.V.Value(), a0, a1)
 }

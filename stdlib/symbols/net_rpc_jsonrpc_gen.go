@@ -3,18 +3,16 @@
 package symbols
 
 import (
-	p_net_rpc_jsonrpc "net/rpc/jsonrpc"
+	p "net/rpc/jsonrpc"
 	"reflect"
 )
 
 func net_rpc_jsonrpcTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Dial":           reflect.ValueOf(p_net_rpc_jsonrpc.Dial),
-		"NewClient":      reflect.ValueOf(p_net_rpc_jsonrpc.NewClient),
-		"NewClientCodec": reflect.ValueOf(p_net_rpc_jsonrpc.NewClientCodec),
-		"NewServerCodec": reflect.ValueOf(p_net_rpc_jsonrpc.NewServerCodec),
-		"ServeConn":      reflect.ValueOf(p_net_rpc_jsonrpc.ServeConn),
+		"Dial":           reflect.ValueOf(p.Dial),
+		"NewClient":      reflect.ValueOf(p.NewClient),
+		"NewClientCodec": reflect.ValueOf(p.NewClientCodec),
+		"NewServerCodec": reflect.ValueOf(p.NewServerCodec),
+		"ServeConn":      reflect.ValueOf(p.ServeConn),
 	}
 }
-
-var net_rpc_jsonrpcWrap = map[string]Wrapper{}

@@ -3,33 +3,19 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_net_smtp "net/smtp"
+	p "net/smtp"
 	"reflect"
 )
 
 func net_smtpTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Auth":        reflect.ValueOf((*p_net_smtp.Auth)(nil)),
-		"CRAMMD5Auth": reflect.ValueOf(p_net_smtp.CRAMMD5Auth),
-		"Client":      reflect.ValueOf((*p_net_smtp.Client)(nil)),
-		"Dial":        reflect.ValueOf(p_net_smtp.Dial),
-		"NewClient":   reflect.ValueOf(p_net_smtp.NewClient),
-		"PlainAuth":   reflect.ValueOf(p_net_smtp.PlainAuth),
-		"SendMail":    reflect.ValueOf(p_net_smtp.SendMail),
-		"ServerInfo":  reflect.ValueOf((*p_net_smtp.ServerInfo)(nil)),
+		"Auth":        reflect.ValueOf((*p.Auth)(nil)),
+		"CRAMMD5Auth": reflect.ValueOf(p.CRAMMD5Auth),
+		"Client":      reflect.ValueOf((*p.Client)(nil)),
+		"Dial":        reflect.ValueOf(p.Dial),
+		"NewClient":   reflect.ValueOf(p.NewClient),
+		"PlainAuth":   reflect.ValueOf(p.PlainAuth),
+		"SendMail":    reflect.ValueOf(p.SendMail),
+		"ServerInfo":  reflect.ValueOf((*p.ServerInfo)(nil)),
 	}
-}
-
-var net_smtpWrap = map[string]Wrapper{
-	"Auth": {[]string{"Next", "Start"}, func(v dynamic.Value) any { return w_net_smtp_Auth{dynamic.Wrapped{V: v}} }},
-}
-
-type w_net_smtp_Auth struct{ dynamic.Wrapped }
-
-func (w w_net_smtp_Auth) Next(a0 []byte, a1 bool) ([]byte, error) {
-	return dynamic.Method[func(any, []byte, bool) ([]byte, error)](w.V, "Next")(w.V.Value(), a0, a1)
-}
-func (w w_net_smtp_Auth) Start(a0 *p_net_smtp.ServerInfo) (string, []byte, error) {
-	return dynamic.Method[func(any, *p_net_smtp.ServerInfo) (string, []byte, error)](w.V, "Start")(w.V.Value(), a0)
 }

@@ -3,27 +3,25 @@
 package symbols
 
 import (
-	p_net_textproto "net/textproto"
+	p "net/textproto"
 	"reflect"
 )
 
 func net_textprotoTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"CanonicalMIMEHeaderKey": reflect.ValueOf(p_net_textproto.CanonicalMIMEHeaderKey),
-		"Conn":                   reflect.ValueOf((*p_net_textproto.Conn)(nil)),
-		"Dial":                   reflect.ValueOf(p_net_textproto.Dial),
-		"Error":                  reflect.ValueOf((*p_net_textproto.Error)(nil)),
-		"MIMEHeader":             reflect.ValueOf((*p_net_textproto.MIMEHeader)(nil)),
-		"NewConn":                reflect.ValueOf(p_net_textproto.NewConn),
-		"NewReader":              reflect.ValueOf(p_net_textproto.NewReader),
-		"NewWriter":              reflect.ValueOf(p_net_textproto.NewWriter),
-		"Pipeline":               reflect.ValueOf((*p_net_textproto.Pipeline)(nil)),
-		"ProtocolError":          reflect.ValueOf((*p_net_textproto.ProtocolError)(nil)),
-		"Reader":                 reflect.ValueOf((*p_net_textproto.Reader)(nil)),
-		"TrimBytes":              reflect.ValueOf(p_net_textproto.TrimBytes),
-		"TrimString":             reflect.ValueOf(p_net_textproto.TrimString),
-		"Writer":                 reflect.ValueOf((*p_net_textproto.Writer)(nil)),
+		"CanonicalMIMEHeaderKey": reflect.ValueOf(p.CanonicalMIMEHeaderKey),
+		"Conn":                   reflect.ValueOf((*p.Conn)(nil)),
+		"Dial":                   reflect.ValueOf(p.Dial),
+		"Error":                  reflect.ValueOf((*p.Error)(nil)),
+		"MIMEHeader":             reflect.ValueOf((*p.MIMEHeader)(nil)),
+		"NewConn":                reflect.ValueOf(p.NewConn),
+		"NewReader":              reflect.ValueOf(p.NewReader),
+		"NewWriter":              reflect.ValueOf(p.NewWriter),
+		"Pipeline":               reflect.ValueOf((*p.Pipeline)(nil)),
+		"ProtocolError":          reflect.ValueOf((*p.ProtocolError)(nil)),
+		"Reader":                 reflect.ValueOf((*p.Reader)(nil)),
+		"TrimBytes":              reflect.ValueOf(p.TrimBytes),
+		"TrimString":             reflect.ValueOf(p.TrimString),
+		"Writer":                 reflect.ValueOf((*p.Writer)(nil)),
 	}
 }
-
-var net_textprotoWrap = map[string]Wrapper{}

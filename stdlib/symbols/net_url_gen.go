@@ -3,29 +3,27 @@
 package symbols
 
 import (
-	p_net_url "net/url"
+	p "net/url"
 	"reflect"
 )
 
 func net_urlTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Error":            reflect.ValueOf((*p_net_url.Error)(nil)),
-		"EscapeError":      reflect.ValueOf((*p_net_url.EscapeError)(nil)),
-		"InvalidHostError": reflect.ValueOf((*p_net_url.InvalidHostError)(nil)),
-		"JoinPath":         reflect.ValueOf(p_net_url.JoinPath),
-		"Parse":            reflect.ValueOf(p_net_url.Parse),
-		"ParseQuery":       reflect.ValueOf(p_net_url.ParseQuery),
-		"ParseRequestURI":  reflect.ValueOf(p_net_url.ParseRequestURI),
-		"PathEscape":       reflect.ValueOf(p_net_url.PathEscape),
-		"PathUnescape":     reflect.ValueOf(p_net_url.PathUnescape),
-		"QueryEscape":      reflect.ValueOf(p_net_url.QueryEscape),
-		"QueryUnescape":    reflect.ValueOf(p_net_url.QueryUnescape),
-		"URL":              reflect.ValueOf((*p_net_url.URL)(nil)),
-		"User":             reflect.ValueOf(p_net_url.User),
-		"UserPassword":     reflect.ValueOf(p_net_url.UserPassword),
-		"Userinfo":         reflect.ValueOf((*p_net_url.Userinfo)(nil)),
-		"Values":           reflect.ValueOf((*p_net_url.Values)(nil)),
+		"Error":            reflect.ValueOf((*p.Error)(nil)),
+		"EscapeError":      reflect.ValueOf((*p.EscapeError)(nil)),
+		"InvalidHostError": reflect.ValueOf((*p.InvalidHostError)(nil)),
+		"JoinPath":         reflect.ValueOf(p.JoinPath),
+		"Parse":            reflect.ValueOf(p.Parse),
+		"ParseQuery":       reflect.ValueOf(p.ParseQuery),
+		"ParseRequestURI":  reflect.ValueOf(p.ParseRequestURI),
+		"PathEscape":       reflect.ValueOf(p.PathEscape),
+		"PathUnescape":     reflect.ValueOf(p.PathUnescape),
+		"QueryEscape":      reflect.ValueOf(p.QueryEscape),
+		"QueryUnescape":    reflect.ValueOf(p.QueryUnescape),
+		"URL":              reflect.ValueOf((*p.URL)(nil)),
+		"User":             reflect.ValueOf(p.User),
+		"UserPassword":     reflect.ValueOf(p.UserPassword),
+		"Userinfo":         reflect.ValueOf((*p.Userinfo)(nil)),
+		"Values":           reflect.ValueOf((*p.Values)(nil)),
 	}
 }
-
-var net_urlWrap = map[string]Wrapper{}

@@ -3,22 +3,20 @@
 package symbols
 
 import (
-	p_os_exec "os/exec"
+	p "os/exec"
 	"reflect"
 )
 
 func os_execTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Cmd":            reflect.ValueOf((*p_os_exec.Cmd)(nil)),
-		"Command":        reflect.ValueOf(p_os_exec.Command),
-		"CommandContext": reflect.ValueOf(p_os_exec.CommandContext),
-		"ErrDot":         reflect.ValueOf(&p_os_exec.ErrDot).Elem(),
-		"ErrNotFound":    reflect.ValueOf(&p_os_exec.ErrNotFound).Elem(),
-		"ErrWaitDelay":   reflect.ValueOf(&p_os_exec.ErrWaitDelay).Elem(),
-		"Error":          reflect.ValueOf((*p_os_exec.Error)(nil)),
-		"ExitError":      reflect.ValueOf((*p_os_exec.ExitError)(nil)),
-		"LookPath":       reflect.ValueOf(p_os_exec.LookPath),
+		"Cmd":            reflect.ValueOf((*p.Cmd)(nil)),
+		"Command":        reflect.ValueOf(p.Command),
+		"CommandContext": reflect.ValueOf(p.CommandContext),
+		"ErrDot":         reflect.ValueOf(&p.ErrDot).Elem(),
+		"ErrNotFound":    reflect.ValueOf(&p.ErrNotFound).Elem(),
+		"ErrWaitDelay":   reflect.ValueOf(&p.ErrWaitDelay).Elem(),
+		"Error":          reflect.ValueOf((*p.Error)(nil)),
+		"ExitError":      reflect.ValueOf((*p.ExitError)(nil)),
+		"LookPath":       reflect.ValueOf(p.LookPath),
 	}
 }
-
-var os_execWrap = map[string]Wrapper{}

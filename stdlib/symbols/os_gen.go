@@ -3,155 +3,101 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_io_fs "io/fs"
-	p_os "os"
+	p "os"
 	"reflect"
-	p_time "time"
 )
 
 func osTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Args":                reflect.ValueOf(&p_os.Args).Elem(),
-		"Chdir":               reflect.ValueOf(p_os.Chdir),
-		"Chmod":               reflect.ValueOf(p_os.Chmod),
-		"Chown":               reflect.ValueOf(p_os.Chown),
-		"Chtimes":             reflect.ValueOf(p_os.Chtimes),
-		"Clearenv":            reflect.ValueOf(p_os.Clearenv),
-		"CopyFS":              reflect.ValueOf(p_os.CopyFS),
-		"Create":              reflect.ValueOf(p_os.Create),
-		"CreateTemp":          reflect.ValueOf(p_os.CreateTemp),
-		"DirEntry":            reflect.ValueOf((*p_os.DirEntry)(nil)),
-		"DirFS":               reflect.ValueOf(p_os.DirFS),
-		"Environ":             reflect.ValueOf(p_os.Environ),
-		"ErrClosed":           reflect.ValueOf(&p_os.ErrClosed).Elem(),
-		"ErrDeadlineExceeded": reflect.ValueOf(&p_os.ErrDeadlineExceeded).Elem(),
-		"ErrExist":            reflect.ValueOf(&p_os.ErrExist).Elem(),
-		"ErrInvalid":          reflect.ValueOf(&p_os.ErrInvalid).Elem(),
-		"ErrNoDeadline":       reflect.ValueOf(&p_os.ErrNoDeadline).Elem(),
-		"ErrNoHandle":         reflect.ValueOf(&p_os.ErrNoHandle).Elem(),
-		"ErrNotExist":         reflect.ValueOf(&p_os.ErrNotExist).Elem(),
-		"ErrPermission":       reflect.ValueOf(&p_os.ErrPermission).Elem(),
-		"ErrProcessDone":      reflect.ValueOf(&p_os.ErrProcessDone).Elem(),
-		"Executable":          reflect.ValueOf(p_os.Executable),
-		"Exit":                reflect.ValueOf(p_os.Exit),
-		"Expand":              reflect.ValueOf(p_os.Expand),
-		"ExpandEnv":           reflect.ValueOf(p_os.ExpandEnv),
-		"File":                reflect.ValueOf((*p_os.File)(nil)),
-		"FileInfo":            reflect.ValueOf((*p_os.FileInfo)(nil)),
-		"FileMode":            reflect.ValueOf((*p_os.FileMode)(nil)),
-		"FindProcess":         reflect.ValueOf(p_os.FindProcess),
-		"Getegid":             reflect.ValueOf(p_os.Getegid),
-		"Getenv":              reflect.ValueOf(p_os.Getenv),
-		"Geteuid":             reflect.ValueOf(p_os.Geteuid),
-		"Getgid":              reflect.ValueOf(p_os.Getgid),
-		"Getgroups":           reflect.ValueOf(p_os.Getgroups),
-		"Getpagesize":         reflect.ValueOf(p_os.Getpagesize),
-		"Getpid":              reflect.ValueOf(p_os.Getpid),
-		"Getppid":             reflect.ValueOf(p_os.Getppid),
-		"Getuid":              reflect.ValueOf(p_os.Getuid),
-		"Getwd":               reflect.ValueOf(p_os.Getwd),
-		"Hostname":            reflect.ValueOf(p_os.Hostname),
-		"Interrupt":           reflect.ValueOf(&p_os.Interrupt).Elem(),
-		"IsExist":             reflect.ValueOf(p_os.IsExist),
-		"IsNotExist":          reflect.ValueOf(p_os.IsNotExist),
-		"IsPathSeparator":     reflect.ValueOf(p_os.IsPathSeparator),
-		"IsPermission":        reflect.ValueOf(p_os.IsPermission),
-		"IsTimeout":           reflect.ValueOf(p_os.IsTimeout),
-		"Kill":                reflect.ValueOf(&p_os.Kill).Elem(),
-		"Lchown":              reflect.ValueOf(p_os.Lchown),
-		"Link":                reflect.ValueOf(p_os.Link),
-		"LinkError":           reflect.ValueOf((*p_os.LinkError)(nil)),
-		"LookupEnv":           reflect.ValueOf(p_os.LookupEnv),
-		"Lstat":               reflect.ValueOf(p_os.Lstat),
-		"Mkdir":               reflect.ValueOf(p_os.Mkdir),
-		"MkdirAll":            reflect.ValueOf(p_os.MkdirAll),
-		"MkdirTemp":           reflect.ValueOf(p_os.MkdirTemp),
-		"NewFile":             reflect.ValueOf(p_os.NewFile),
-		"NewSyscallError":     reflect.ValueOf(p_os.NewSyscallError),
-		"Open":                reflect.ValueOf(p_os.Open),
-		"OpenFile":            reflect.ValueOf(p_os.OpenFile),
-		"OpenInRoot":          reflect.ValueOf(p_os.OpenInRoot),
-		"OpenRoot":            reflect.ValueOf(p_os.OpenRoot),
-		"PathError":           reflect.ValueOf((*p_os.PathError)(nil)),
-		"Pipe":                reflect.ValueOf(p_os.Pipe),
-		"ProcAttr":            reflect.ValueOf((*p_os.ProcAttr)(nil)),
-		"Process":             reflect.ValueOf((*p_os.Process)(nil)),
-		"ProcessState":        reflect.ValueOf((*p_os.ProcessState)(nil)),
-		"ReadDir":             reflect.ValueOf(p_os.ReadDir),
-		"ReadFile":            reflect.ValueOf(p_os.ReadFile),
-		"Readlink":            reflect.ValueOf(p_os.Readlink),
-		"Remove":              reflect.ValueOf(p_os.Remove),
-		"RemoveAll":           reflect.ValueOf(p_os.RemoveAll),
-		"Rename":              reflect.ValueOf(p_os.Rename),
-		"Root":                reflect.ValueOf((*p_os.Root)(nil)),
-		"SameFile":            reflect.ValueOf(p_os.SameFile),
-		"Setenv":              reflect.ValueOf(p_os.Setenv),
-		"Signal":              reflect.ValueOf((*p_os.Signal)(nil)),
-		"StartProcess":        reflect.ValueOf(p_os.StartProcess),
-		"Stat":                reflect.ValueOf(p_os.Stat),
-		"Stderr":              reflect.ValueOf(&p_os.Stderr).Elem(),
-		"Stdin":               reflect.ValueOf(&p_os.Stdin).Elem(),
-		"Stdout":              reflect.ValueOf(&p_os.Stdout).Elem(),
-		"Symlink":             reflect.ValueOf(p_os.Symlink),
-		"SyscallError":        reflect.ValueOf((*p_os.SyscallError)(nil)),
-		"TempDir":             reflect.ValueOf(p_os.TempDir),
-		"Truncate":            reflect.ValueOf(p_os.Truncate),
-		"Unsetenv":            reflect.ValueOf(p_os.Unsetenv),
-		"UserCacheDir":        reflect.ValueOf(p_os.UserCacheDir),
-		"UserConfigDir":       reflect.ValueOf(p_os.UserConfigDir),
-		"UserHomeDir":         reflect.ValueOf(p_os.UserHomeDir),
-		"WriteFile":           reflect.ValueOf(p_os.WriteFile),
+		"Args":                reflect.ValueOf(&p.Args).Elem(),
+		"Chdir":               reflect.ValueOf(p.Chdir),
+		"Chmod":               reflect.ValueOf(p.Chmod),
+		"Chown":               reflect.ValueOf(p.Chown),
+		"Chtimes":             reflect.ValueOf(p.Chtimes),
+		"Clearenv":            reflect.ValueOf(p.Clearenv),
+		"CopyFS":              reflect.ValueOf(p.CopyFS),
+		"Create":              reflect.ValueOf(p.Create),
+		"CreateTemp":          reflect.ValueOf(p.CreateTemp),
+		"DirEntry":            reflect.ValueOf((*p.DirEntry)(nil)),
+		"DirFS":               reflect.ValueOf(p.DirFS),
+		"Environ":             reflect.ValueOf(p.Environ),
+		"ErrClosed":           reflect.ValueOf(&p.ErrClosed).Elem(),
+		"ErrDeadlineExceeded": reflect.ValueOf(&p.ErrDeadlineExceeded).Elem(),
+		"ErrExist":            reflect.ValueOf(&p.ErrExist).Elem(),
+		"ErrInvalid":          reflect.ValueOf(&p.ErrInvalid).Elem(),
+		"ErrNoDeadline":       reflect.ValueOf(&p.ErrNoDeadline).Elem(),
+		"ErrNoHandle":         reflect.ValueOf(&p.ErrNoHandle).Elem(),
+		"ErrNotExist":         reflect.ValueOf(&p.ErrNotExist).Elem(),
+		"ErrPermission":       reflect.ValueOf(&p.ErrPermission).Elem(),
+		"ErrProcessDone":      reflect.ValueOf(&p.ErrProcessDone).Elem(),
+		"Executable":          reflect.ValueOf(p.Executable),
+		"Exit":                reflect.ValueOf(p.Exit),
+		"Expand":              reflect.ValueOf(p.Expand),
+		"ExpandEnv":           reflect.ValueOf(p.ExpandEnv),
+		"File":                reflect.ValueOf((*p.File)(nil)),
+		"FileInfo":            reflect.ValueOf((*p.FileInfo)(nil)),
+		"FileMode":            reflect.ValueOf((*p.FileMode)(nil)),
+		"FindProcess":         reflect.ValueOf(p.FindProcess),
+		"Getegid":             reflect.ValueOf(p.Getegid),
+		"Getenv":              reflect.ValueOf(p.Getenv),
+		"Geteuid":             reflect.ValueOf(p.Geteuid),
+		"Getgid":              reflect.ValueOf(p.Getgid),
+		"Getgroups":           reflect.ValueOf(p.Getgroups),
+		"Getpagesize":         reflect.ValueOf(p.Getpagesize),
+		"Getpid":              reflect.ValueOf(p.Getpid),
+		"Getppid":             reflect.ValueOf(p.Getppid),
+		"Getuid":              reflect.ValueOf(p.Getuid),
+		"Getwd":               reflect.ValueOf(p.Getwd),
+		"Hostname":            reflect.ValueOf(p.Hostname),
+		"Interrupt":           reflect.ValueOf(&p.Interrupt).Elem(),
+		"IsExist":             reflect.ValueOf(p.IsExist),
+		"IsNotExist":          reflect.ValueOf(p.IsNotExist),
+		"IsPathSeparator":     reflect.ValueOf(p.IsPathSeparator),
+		"IsPermission":        reflect.ValueOf(p.IsPermission),
+		"IsTimeout":           reflect.ValueOf(p.IsTimeout),
+		"Kill":                reflect.ValueOf(&p.Kill).Elem(),
+		"Lchown":              reflect.ValueOf(p.Lchown),
+		"Link":                reflect.ValueOf(p.Link),
+		"LinkError":           reflect.ValueOf((*p.LinkError)(nil)),
+		"LookupEnv":           reflect.ValueOf(p.LookupEnv),
+		"Lstat":               reflect.ValueOf(p.Lstat),
+		"Mkdir":               reflect.ValueOf(p.Mkdir),
+		"MkdirAll":            reflect.ValueOf(p.MkdirAll),
+		"MkdirTemp":           reflect.ValueOf(p.MkdirTemp),
+		"NewFile":             reflect.ValueOf(p.NewFile),
+		"NewSyscallError":     reflect.ValueOf(p.NewSyscallError),
+		"Open":                reflect.ValueOf(p.Open),
+		"OpenFile":            reflect.ValueOf(p.OpenFile),
+		"OpenInRoot":          reflect.ValueOf(p.OpenInRoot),
+		"OpenRoot":            reflect.ValueOf(p.OpenRoot),
+		"PathError":           reflect.ValueOf((*p.PathError)(nil)),
+		"Pipe":                reflect.ValueOf(p.Pipe),
+		"ProcAttr":            reflect.ValueOf((*p.ProcAttr)(nil)),
+		"Process":             reflect.ValueOf((*p.Process)(nil)),
+		"ProcessState":        reflect.ValueOf((*p.ProcessState)(nil)),
+		"ReadDir":             reflect.ValueOf(p.ReadDir),
+		"ReadFile":            reflect.ValueOf(p.ReadFile),
+		"Readlink":            reflect.ValueOf(p.Readlink),
+		"Remove":              reflect.ValueOf(p.Remove),
+		"RemoveAll":           reflect.ValueOf(p.RemoveAll),
+		"Rename":              reflect.ValueOf(p.Rename),
+		"Root":                reflect.ValueOf((*p.Root)(nil)),
+		"SameFile":            reflect.ValueOf(p.SameFile),
+		"Setenv":              reflect.ValueOf(p.Setenv),
+		"Signal":              reflect.ValueOf((*p.Signal)(nil)),
+		"StartProcess":        reflect.ValueOf(p.StartProcess),
+		"Stat":                reflect.ValueOf(p.Stat),
+		"Stderr":              reflect.ValueOf(&p.Stderr).Elem(),
+		"Stdin":               reflect.ValueOf(&p.Stdin).Elem(),
+		"Stdout":              reflect.ValueOf(&p.Stdout).Elem(),
+		"Symlink":             reflect.ValueOf(p.Symlink),
+		"SyscallError":        reflect.ValueOf((*p.SyscallError)(nil)),
+		"TempDir":             reflect.ValueOf(p.TempDir),
+		"Truncate":            reflect.ValueOf(p.Truncate),
+		"Unsetenv":            reflect.ValueOf(p.Unsetenv),
+		"UserCacheDir":        reflect.ValueOf(p.UserCacheDir),
+		"UserConfigDir":       reflect.ValueOf(p.UserConfigDir),
+		"UserHomeDir":         reflect.ValueOf(p.UserHomeDir),
+		"WriteFile":           reflect.ValueOf(p.WriteFile),
 	}
-}
-
-var osWrap = map[string]Wrapper{
-	"DirEntry": {[]string{"Info", "IsDir", "Name", "Type"}, func(v dynamic.Value) any { return w_os_DirEntry{dynamic.Wrapped{V: v}} }},
-	"FileInfo": {[]string{"IsDir", "ModTime", "Mode", "Name", "Size", "Sys"}, func(v dynamic.Value) any { return w_os_FileInfo{dynamic.Wrapped{V: v}} }},
-	"Signal":   {[]string{"Signal", "String"}, func(v dynamic.Value) any { return w_os_Signal{dynamic.Wrapped{V: v}} }},
-}
-
-type w_os_DirEntry struct{ dynamic.Wrapped }
-
-func (w w_os_DirEntry) Info() (p_io_fs.FileInfo, error) {
-	return dynamic.Method[func(any) (p_io_fs.FileInfo, error)](w.V, "Info")(w.V.Value())
-}
-func (w w_os_DirEntry) IsDir() bool {
-	return dynamic.Method[func(any) bool](w.V, "IsDir")(w.V.Value())
-}
-func (w w_os_DirEntry) Name() string {
-	return dynamic.Method[func(any) string](w.V, "Name")(w.V.Value())
-}
-func (w w_os_DirEntry) Type() p_io_fs.FileMode {
-	return dynamic.Method[func(any) p_io_fs.FileMode](w.V, "Type")(w.V.Value())
-}
-
-type w_os_FileInfo struct{ dynamic.Wrapped }
-
-func (w w_os_FileInfo) IsDir() bool {
-	return dynamic.Method[func(any) bool](w.V, "IsDir")(w.V.Value())
-}
-func (w w_os_FileInfo) ModTime() p_time.Time {
-	return dynamic.Method[func(any) p_time.Time](w.V, "ModTime")(w.V.Value())
-}
-func (w w_os_FileInfo) Mode() p_io_fs.FileMode {
-	return dynamic.Method[func(any) p_io_fs.FileMode](w.V, "Mode")(w.V.Value())
-}
-func (w w_os_FileInfo) Name() string {
-	return dynamic.Method[func(any) string](w.V, "Name")(w.V.Value())
-}
-func (w w_os_FileInfo) Size() int64 {
-	return dynamic.Method[func(any) int64](w.V, "Size")(w.V.Value())
-}
-func (w w_os_FileInfo) Sys() any {
-	return dynamic.Method[func(any) any](w.V, "Sys")(w.V.Value())
-}
-
-type w_os_Signal struct{ dynamic.Wrapped }
-
-func (w w_os_Signal) Signal() {
-	dynamic.Method[func(any)](w.V, "Signal")(w.V.Value())
-}
-func (w w_os_Signal) String() string {
-	return dynamic.Method[func(any) string](w.V, "String")(w.V.Value())
 }

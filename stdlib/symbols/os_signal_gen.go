@@ -3,19 +3,17 @@
 package symbols
 
 import (
-	p_os_signal "os/signal"
+	p "os/signal"
 	"reflect"
 )
 
 func os_signalTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Ignore":        reflect.ValueOf(p_os_signal.Ignore),
-		"Ignored":       reflect.ValueOf(p_os_signal.Ignored),
-		"Notify":        reflect.ValueOf(p_os_signal.Notify),
-		"NotifyContext": reflect.ValueOf(p_os_signal.NotifyContext),
-		"Reset":         reflect.ValueOf(p_os_signal.Reset),
-		"Stop":          reflect.ValueOf(p_os_signal.Stop),
+		"Ignore":        reflect.ValueOf(p.Ignore),
+		"Ignored":       reflect.ValueOf(p.Ignored),
+		"Notify":        reflect.ValueOf(p.Notify),
+		"NotifyContext": reflect.ValueOf(p.NotifyContext),
+		"Reset":         reflect.ValueOf(p.Reset),
+		"Stop":          reflect.ValueOf(p.Stop),
 	}
 }
-
-var os_signalWrap = map[string]Wrapper{}

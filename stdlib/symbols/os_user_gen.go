@@ -3,24 +3,22 @@
 package symbols
 
 import (
-	p_os_user "os/user"
+	p "os/user"
 	"reflect"
 )
 
 func os_userTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Current":             reflect.ValueOf(p_os_user.Current),
-		"Group":               reflect.ValueOf((*p_os_user.Group)(nil)),
-		"Lookup":              reflect.ValueOf(p_os_user.Lookup),
-		"LookupGroup":         reflect.ValueOf(p_os_user.LookupGroup),
-		"LookupGroupId":       reflect.ValueOf(p_os_user.LookupGroupId),
-		"LookupId":            reflect.ValueOf(p_os_user.LookupId),
-		"UnknownGroupError":   reflect.ValueOf((*p_os_user.UnknownGroupError)(nil)),
-		"UnknownGroupIdError": reflect.ValueOf((*p_os_user.UnknownGroupIdError)(nil)),
-		"UnknownUserError":    reflect.ValueOf((*p_os_user.UnknownUserError)(nil)),
-		"UnknownUserIdError":  reflect.ValueOf((*p_os_user.UnknownUserIdError)(nil)),
-		"User":                reflect.ValueOf((*p_os_user.User)(nil)),
+		"Current":             reflect.ValueOf(p.Current),
+		"Group":               reflect.ValueOf((*p.Group)(nil)),
+		"Lookup":              reflect.ValueOf(p.Lookup),
+		"LookupGroup":         reflect.ValueOf(p.LookupGroup),
+		"LookupGroupId":       reflect.ValueOf(p.LookupGroupId),
+		"LookupId":            reflect.ValueOf(p.LookupId),
+		"UnknownGroupError":   reflect.ValueOf((*p.UnknownGroupError)(nil)),
+		"UnknownGroupIdError": reflect.ValueOf((*p.UnknownGroupIdError)(nil)),
+		"UnknownUserError":    reflect.ValueOf((*p.UnknownUserError)(nil)),
+		"UnknownUserIdError":  reflect.ValueOf((*p.UnknownUserIdError)(nil)),
+		"User":                reflect.ValueOf((*p.User)(nil)),
 	}
 }
-
-var os_userWrap = map[string]Wrapper{}

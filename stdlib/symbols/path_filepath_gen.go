@@ -3,38 +3,36 @@
 package symbols
 
 import (
-	p_path_filepath "path/filepath"
+	p "path/filepath"
 	"reflect"
 )
 
 func path_filepathTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Abs":           reflect.ValueOf(p_path_filepath.Abs),
-		"Base":          reflect.ValueOf(p_path_filepath.Base),
-		"Clean":         reflect.ValueOf(p_path_filepath.Clean),
-		"Dir":           reflect.ValueOf(p_path_filepath.Dir),
-		"ErrBadPattern": reflect.ValueOf(&p_path_filepath.ErrBadPattern).Elem(),
-		"EvalSymlinks":  reflect.ValueOf(p_path_filepath.EvalSymlinks),
-		"Ext":           reflect.ValueOf(p_path_filepath.Ext),
-		"FromSlash":     reflect.ValueOf(p_path_filepath.FromSlash),
-		"Glob":          reflect.ValueOf(p_path_filepath.Glob),
-		"HasPrefix":     reflect.ValueOf(p_path_filepath.HasPrefix),
-		"IsAbs":         reflect.ValueOf(p_path_filepath.IsAbs),
-		"IsLocal":       reflect.ValueOf(p_path_filepath.IsLocal),
-		"Join":          reflect.ValueOf(p_path_filepath.Join),
-		"Localize":      reflect.ValueOf(p_path_filepath.Localize),
-		"Match":         reflect.ValueOf(p_path_filepath.Match),
-		"Rel":           reflect.ValueOf(p_path_filepath.Rel),
-		"SkipAll":       reflect.ValueOf(&p_path_filepath.SkipAll).Elem(),
-		"SkipDir":       reflect.ValueOf(&p_path_filepath.SkipDir).Elem(),
-		"Split":         reflect.ValueOf(p_path_filepath.Split),
-		"SplitList":     reflect.ValueOf(p_path_filepath.SplitList),
-		"ToSlash":       reflect.ValueOf(p_path_filepath.ToSlash),
-		"VolumeName":    reflect.ValueOf(p_path_filepath.VolumeName),
-		"Walk":          reflect.ValueOf(p_path_filepath.Walk),
-		"WalkDir":       reflect.ValueOf(p_path_filepath.WalkDir),
-		"WalkFunc":      reflect.ValueOf((*p_path_filepath.WalkFunc)(nil)),
+		"Abs":           reflect.ValueOf(p.Abs),
+		"Base":          reflect.ValueOf(p.Base),
+		"Clean":         reflect.ValueOf(p.Clean),
+		"Dir":           reflect.ValueOf(p.Dir),
+		"ErrBadPattern": reflect.ValueOf(&p.ErrBadPattern).Elem(),
+		"EvalSymlinks":  reflect.ValueOf(p.EvalSymlinks),
+		"Ext":           reflect.ValueOf(p.Ext),
+		"FromSlash":     reflect.ValueOf(p.FromSlash),
+		"Glob":          reflect.ValueOf(p.Glob),
+		"HasPrefix":     reflect.ValueOf(p.HasPrefix),
+		"IsAbs":         reflect.ValueOf(p.IsAbs),
+		"IsLocal":       reflect.ValueOf(p.IsLocal),
+		"Join":          reflect.ValueOf(p.Join),
+		"Localize":      reflect.ValueOf(p.Localize),
+		"Match":         reflect.ValueOf(p.Match),
+		"Rel":           reflect.ValueOf(p.Rel),
+		"SkipAll":       reflect.ValueOf(&p.SkipAll).Elem(),
+		"SkipDir":       reflect.ValueOf(&p.SkipDir).Elem(),
+		"Split":         reflect.ValueOf(p.Split),
+		"SplitList":     reflect.ValueOf(p.SplitList),
+		"ToSlash":       reflect.ValueOf(p.ToSlash),
+		"VolumeName":    reflect.ValueOf(p.VolumeName),
+		"Walk":          reflect.ValueOf(p.Walk),
+		"WalkDir":       reflect.ValueOf(p.WalkDir),
+		"WalkFunc":      reflect.ValueOf((*p.WalkFunc)(nil)),
 	}
 }
-
-var path_filepathWrap = map[string]Wrapper{}

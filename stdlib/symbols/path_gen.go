@@ -3,22 +3,20 @@
 package symbols
 
 import (
-	p_path "path"
+	p "path"
 	"reflect"
 )
 
 func pathTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Base":          reflect.ValueOf(p_path.Base),
-		"Clean":         reflect.ValueOf(p_path.Clean),
-		"Dir":           reflect.ValueOf(p_path.Dir),
-		"ErrBadPattern": reflect.ValueOf(&p_path.ErrBadPattern).Elem(),
-		"Ext":           reflect.ValueOf(p_path.Ext),
-		"IsAbs":         reflect.ValueOf(p_path.IsAbs),
-		"Join":          reflect.ValueOf(p_path.Join),
-		"Match":         reflect.ValueOf(p_path.Match),
-		"Split":         reflect.ValueOf(p_path.Split),
+		"Base":          reflect.ValueOf(p.Base),
+		"Clean":         reflect.ValueOf(p.Clean),
+		"Dir":           reflect.ValueOf(p.Dir),
+		"ErrBadPattern": reflect.ValueOf(&p.ErrBadPattern).Elem(),
+		"Ext":           reflect.ValueOf(p.Ext),
+		"IsAbs":         reflect.ValueOf(p.IsAbs),
+		"Join":          reflect.ValueOf(p.Join),
+		"Match":         reflect.ValueOf(p.Match),
+		"Split":         reflect.ValueOf(p.Split),
 	}
 }
-
-var pathWrap = map[string]Wrapper{}

@@ -4,21 +4,19 @@ package symbols
 
 import (
 	"reflect"
-	p_regexp "regexp"
+	p "regexp"
 )
 
 func regexpTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Compile":          reflect.ValueOf(p_regexp.Compile),
-		"CompilePOSIX":     reflect.ValueOf(p_regexp.CompilePOSIX),
-		"Match":            reflect.ValueOf(p_regexp.Match),
-		"MatchReader":      reflect.ValueOf(p_regexp.MatchReader),
-		"MatchString":      reflect.ValueOf(p_regexp.MatchString),
-		"MustCompile":      reflect.ValueOf(p_regexp.MustCompile),
-		"MustCompilePOSIX": reflect.ValueOf(p_regexp.MustCompilePOSIX),
-		"QuoteMeta":        reflect.ValueOf(p_regexp.QuoteMeta),
-		"Regexp":           reflect.ValueOf((*p_regexp.Regexp)(nil)),
+		"Compile":          reflect.ValueOf(p.Compile),
+		"CompilePOSIX":     reflect.ValueOf(p.CompilePOSIX),
+		"Match":            reflect.ValueOf(p.Match),
+		"MatchReader":      reflect.ValueOf(p.MatchReader),
+		"MatchString":      reflect.ValueOf(p.MatchString),
+		"MustCompile":      reflect.ValueOf(p.MustCompile),
+		"MustCompilePOSIX": reflect.ValueOf(p.MustCompilePOSIX),
+		"QuoteMeta":        reflect.ValueOf(p.QuoteMeta),
+		"Regexp":           reflect.ValueOf((*p.Regexp)(nil)),
 	}
 }
-
-var regexpWrap = map[string]Wrapper{}

@@ -4,25 +4,23 @@ package symbols
 
 import (
 	"reflect"
-	p_regexp_syntax "regexp/syntax"
+	p "regexp/syntax"
 )
 
 func regexp_syntaxTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Compile":        reflect.ValueOf(p_regexp_syntax.Compile),
-		"EmptyOp":        reflect.ValueOf((*p_regexp_syntax.EmptyOp)(nil)),
-		"EmptyOpContext": reflect.ValueOf(p_regexp_syntax.EmptyOpContext),
-		"Error":          reflect.ValueOf((*p_regexp_syntax.Error)(nil)),
-		"ErrorCode":      reflect.ValueOf((*p_regexp_syntax.ErrorCode)(nil)),
-		"Flags":          reflect.ValueOf((*p_regexp_syntax.Flags)(nil)),
-		"Inst":           reflect.ValueOf((*p_regexp_syntax.Inst)(nil)),
-		"InstOp":         reflect.ValueOf((*p_regexp_syntax.InstOp)(nil)),
-		"IsWordChar":     reflect.ValueOf(p_regexp_syntax.IsWordChar),
-		"Op":             reflect.ValueOf((*p_regexp_syntax.Op)(nil)),
-		"Parse":          reflect.ValueOf(p_regexp_syntax.Parse),
-		"Prog":           reflect.ValueOf((*p_regexp_syntax.Prog)(nil)),
-		"Regexp":         reflect.ValueOf((*p_regexp_syntax.Regexp)(nil)),
+		"Compile":        reflect.ValueOf(p.Compile),
+		"EmptyOp":        reflect.ValueOf((*p.EmptyOp)(nil)),
+		"EmptyOpContext": reflect.ValueOf(p.EmptyOpContext),
+		"Error":          reflect.ValueOf((*p.Error)(nil)),
+		"ErrorCode":      reflect.ValueOf((*p.ErrorCode)(nil)),
+		"Flags":          reflect.ValueOf((*p.Flags)(nil)),
+		"Inst":           reflect.ValueOf((*p.Inst)(nil)),
+		"InstOp":         reflect.ValueOf((*p.InstOp)(nil)),
+		"IsWordChar":     reflect.ValueOf(p.IsWordChar),
+		"Op":             reflect.ValueOf((*p.Op)(nil)),
+		"Parse":          reflect.ValueOf(p.Parse),
+		"Prog":           reflect.ValueOf((*p.Prog)(nil)),
+		"Regexp":         reflect.ValueOf((*p.Regexp)(nil)),
 	}
 }
-
-var regexp_syntaxWrap = map[string]Wrapper{}

@@ -4,17 +4,15 @@ package symbols
 
 import (
 	"reflect"
-	p_runtime_coverage "runtime/coverage"
+	p "runtime/coverage"
 )
 
 func runtime_coverageTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ClearCounters":    reflect.ValueOf(p_runtime_coverage.ClearCounters),
-		"WriteCounters":    reflect.ValueOf(p_runtime_coverage.WriteCounters),
-		"WriteCountersDir": reflect.ValueOf(p_runtime_coverage.WriteCountersDir),
-		"WriteMeta":        reflect.ValueOf(p_runtime_coverage.WriteMeta),
-		"WriteMetaDir":     reflect.ValueOf(p_runtime_coverage.WriteMetaDir),
+		"ClearCounters":    reflect.ValueOf(p.ClearCounters),
+		"WriteCounters":    reflect.ValueOf(p.WriteCounters),
+		"WriteCountersDir": reflect.ValueOf(p.WriteCountersDir),
+		"WriteMeta":        reflect.ValueOf(p.WriteMeta),
+		"WriteMetaDir":     reflect.ValueOf(p.WriteMetaDir),
 	}
 }
-
-var runtime_coverageWrap = map[string]Wrapper{}

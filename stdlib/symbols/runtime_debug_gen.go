@@ -4,31 +4,29 @@ package symbols
 
 import (
 	"reflect"
-	p_runtime_debug "runtime/debug"
+	p "runtime/debug"
 )
 
 func runtime_debugTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"BuildInfo":       reflect.ValueOf((*p_runtime_debug.BuildInfo)(nil)),
-		"BuildSetting":    reflect.ValueOf((*p_runtime_debug.BuildSetting)(nil)),
-		"CrashOptions":    reflect.ValueOf((*p_runtime_debug.CrashOptions)(nil)),
-		"FreeOSMemory":    reflect.ValueOf(p_runtime_debug.FreeOSMemory),
-		"GCStats":         reflect.ValueOf((*p_runtime_debug.GCStats)(nil)),
-		"Module":          reflect.ValueOf((*p_runtime_debug.Module)(nil)),
-		"ParseBuildInfo":  reflect.ValueOf(p_runtime_debug.ParseBuildInfo),
-		"PrintStack":      reflect.ValueOf(p_runtime_debug.PrintStack),
-		"ReadBuildInfo":   reflect.ValueOf(p_runtime_debug.ReadBuildInfo),
-		"ReadGCStats":     reflect.ValueOf(p_runtime_debug.ReadGCStats),
-		"SetCrashOutput":  reflect.ValueOf(p_runtime_debug.SetCrashOutput),
-		"SetGCPercent":    reflect.ValueOf(p_runtime_debug.SetGCPercent),
-		"SetMaxStack":     reflect.ValueOf(p_runtime_debug.SetMaxStack),
-		"SetMaxThreads":   reflect.ValueOf(p_runtime_debug.SetMaxThreads),
-		"SetMemoryLimit":  reflect.ValueOf(p_runtime_debug.SetMemoryLimit),
-		"SetPanicOnFault": reflect.ValueOf(p_runtime_debug.SetPanicOnFault),
-		"SetTraceback":    reflect.ValueOf(p_runtime_debug.SetTraceback),
-		"Stack":           reflect.ValueOf(p_runtime_debug.Stack),
-		"WriteHeapDump":   reflect.ValueOf(p_runtime_debug.WriteHeapDump),
+		"BuildInfo":       reflect.ValueOf((*p.BuildInfo)(nil)),
+		"BuildSetting":    reflect.ValueOf((*p.BuildSetting)(nil)),
+		"CrashOptions":    reflect.ValueOf((*p.CrashOptions)(nil)),
+		"FreeOSMemory":    reflect.ValueOf(p.FreeOSMemory),
+		"GCStats":         reflect.ValueOf((*p.GCStats)(nil)),
+		"Module":          reflect.ValueOf((*p.Module)(nil)),
+		"ParseBuildInfo":  reflect.ValueOf(p.ParseBuildInfo),
+		"PrintStack":      reflect.ValueOf(p.PrintStack),
+		"ReadBuildInfo":   reflect.ValueOf(p.ReadBuildInfo),
+		"ReadGCStats":     reflect.ValueOf(p.ReadGCStats),
+		"SetCrashOutput":  reflect.ValueOf(p.SetCrashOutput),
+		"SetGCPercent":    reflect.ValueOf(p.SetGCPercent),
+		"SetMaxStack":     reflect.ValueOf(p.SetMaxStack),
+		"SetMaxThreads":   reflect.ValueOf(p.SetMaxThreads),
+		"SetMemoryLimit":  reflect.ValueOf(p.SetMemoryLimit),
+		"SetPanicOnFault": reflect.ValueOf(p.SetPanicOnFault),
+		"SetTraceback":    reflect.ValueOf(p.SetTraceback),
+		"Stack":           reflect.ValueOf(p.Stack),
+		"WriteHeapDump":   reflect.ValueOf(p.WriteHeapDump),
 	}
 }
-
-var runtime_debugWrap = map[string]Wrapper{}

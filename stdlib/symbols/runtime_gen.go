@@ -3,72 +3,58 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
 	"reflect"
-	p_runtime "runtime"
+	p "runtime"
 )
 
 func runtimeTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"BlockProfile":            reflect.ValueOf(p_runtime.BlockProfile),
-		"BlockProfileRecord":      reflect.ValueOf((*p_runtime.BlockProfileRecord)(nil)),
-		"Breakpoint":              reflect.ValueOf(p_runtime.Breakpoint),
-		"CPUProfile":              reflect.ValueOf(p_runtime.CPUProfile),
-		"Caller":                  reflect.ValueOf(p_runtime.Caller),
-		"Callers":                 reflect.ValueOf(p_runtime.Callers),
-		"CallersFrames":           reflect.ValueOf(p_runtime.CallersFrames),
-		"Cleanup":                 reflect.ValueOf((*p_runtime.Cleanup)(nil)),
-		"Error":                   reflect.ValueOf((*p_runtime.Error)(nil)),
-		"Frame":                   reflect.ValueOf((*p_runtime.Frame)(nil)),
-		"Frames":                  reflect.ValueOf((*p_runtime.Frames)(nil)),
-		"Func":                    reflect.ValueOf((*p_runtime.Func)(nil)),
-		"FuncForPC":               reflect.ValueOf(p_runtime.FuncForPC),
-		"GC":                      reflect.ValueOf(p_runtime.GC),
-		"GOMAXPROCS":              reflect.ValueOf(p_runtime.GOMAXPROCS),
-		"GOROOT":                  reflect.ValueOf(p_runtime.GOROOT),
-		"Goexit":                  reflect.ValueOf(p_runtime.Goexit),
-		"GoroutineProfile":        reflect.ValueOf(p_runtime.GoroutineProfile),
-		"Gosched":                 reflect.ValueOf(p_runtime.Gosched),
-		"KeepAlive":               reflect.ValueOf(p_runtime.KeepAlive),
-		"LockOSThread":            reflect.ValueOf(p_runtime.LockOSThread),
-		"MemProfile":              reflect.ValueOf(p_runtime.MemProfile),
-		"MemProfileRate":          reflect.ValueOf(&p_runtime.MemProfileRate).Elem(),
-		"MemProfileRecord":        reflect.ValueOf((*p_runtime.MemProfileRecord)(nil)),
-		"MemStats":                reflect.ValueOf((*p_runtime.MemStats)(nil)),
-		"MutexProfile":            reflect.ValueOf(p_runtime.MutexProfile),
-		"NumCPU":                  reflect.ValueOf(p_runtime.NumCPU),
-		"NumCgoCall":              reflect.ValueOf(p_runtime.NumCgoCall),
-		"NumGoroutine":            reflect.ValueOf(p_runtime.NumGoroutine),
-		"PanicNilError":           reflect.ValueOf((*p_runtime.PanicNilError)(nil)),
-		"Pinner":                  reflect.ValueOf((*p_runtime.Pinner)(nil)),
-		"ReadMemStats":            reflect.ValueOf(p_runtime.ReadMemStats),
-		"ReadTrace":               reflect.ValueOf(p_runtime.ReadTrace),
-		"SetBlockProfileRate":     reflect.ValueOf(p_runtime.SetBlockProfileRate),
-		"SetCPUProfileRate":       reflect.ValueOf(p_runtime.SetCPUProfileRate),
-		"SetCgoTraceback":         reflect.ValueOf(p_runtime.SetCgoTraceback),
-		"SetDefaultGOMAXPROCS":    reflect.ValueOf(p_runtime.SetDefaultGOMAXPROCS),
-		"SetFinalizer":            reflect.ValueOf(p_runtime.SetFinalizer),
-		"SetMutexProfileFraction": reflect.ValueOf(p_runtime.SetMutexProfileFraction),
-		"Stack":                   reflect.ValueOf(p_runtime.Stack),
-		"StackRecord":             reflect.ValueOf((*p_runtime.StackRecord)(nil)),
-		"StartTrace":              reflect.ValueOf(p_runtime.StartTrace),
-		"StopTrace":               reflect.ValueOf(p_runtime.StopTrace),
-		"ThreadCreateProfile":     reflect.ValueOf(p_runtime.ThreadCreateProfile),
-		"TypeAssertionError":      reflect.ValueOf((*p_runtime.TypeAssertionError)(nil)),
-		"UnlockOSThread":          reflect.ValueOf(p_runtime.UnlockOSThread),
-		"Version":                 reflect.ValueOf(p_runtime.Version),
+		"BlockProfile":            reflect.ValueOf(p.BlockProfile),
+		"BlockProfileRecord":      reflect.ValueOf((*p.BlockProfileRecord)(nil)),
+		"Breakpoint":              reflect.ValueOf(p.Breakpoint),
+		"CPUProfile":              reflect.ValueOf(p.CPUProfile),
+		"Caller":                  reflect.ValueOf(p.Caller),
+		"Callers":                 reflect.ValueOf(p.Callers),
+		"CallersFrames":           reflect.ValueOf(p.CallersFrames),
+		"Cleanup":                 reflect.ValueOf((*p.Cleanup)(nil)),
+		"Error":                   reflect.ValueOf((*p.Error)(nil)),
+		"Frame":                   reflect.ValueOf((*p.Frame)(nil)),
+		"Frames":                  reflect.ValueOf((*p.Frames)(nil)),
+		"Func":                    reflect.ValueOf((*p.Func)(nil)),
+		"FuncForPC":               reflect.ValueOf(p.FuncForPC),
+		"GC":                      reflect.ValueOf(p.GC),
+		"GOMAXPROCS":              reflect.ValueOf(p.GOMAXPROCS),
+		"GOROOT":                  reflect.ValueOf(p.GOROOT),
+		"Goexit":                  reflect.ValueOf(p.Goexit),
+		"GoroutineProfile":        reflect.ValueOf(p.GoroutineProfile),
+		"Gosched":                 reflect.ValueOf(p.Gosched),
+		"KeepAlive":               reflect.ValueOf(p.KeepAlive),
+		"LockOSThread":            reflect.ValueOf(p.LockOSThread),
+		"MemProfile":              reflect.ValueOf(p.MemProfile),
+		"MemProfileRate":          reflect.ValueOf(&p.MemProfileRate).Elem(),
+		"MemProfileRecord":        reflect.ValueOf((*p.MemProfileRecord)(nil)),
+		"MemStats":                reflect.ValueOf((*p.MemStats)(nil)),
+		"MutexProfile":            reflect.ValueOf(p.MutexProfile),
+		"NumCPU":                  reflect.ValueOf(p.NumCPU),
+		"NumCgoCall":              reflect.ValueOf(p.NumCgoCall),
+		"NumGoroutine":            reflect.ValueOf(p.NumGoroutine),
+		"PanicNilError":           reflect.ValueOf((*p.PanicNilError)(nil)),
+		"Pinner":                  reflect.ValueOf((*p.Pinner)(nil)),
+		"ReadMemStats":            reflect.ValueOf(p.ReadMemStats),
+		"ReadTrace":               reflect.ValueOf(p.ReadTrace),
+		"SetBlockProfileRate":     reflect.ValueOf(p.SetBlockProfileRate),
+		"SetCPUProfileRate":       reflect.ValueOf(p.SetCPUProfileRate),
+		"SetCgoTraceback":         reflect.ValueOf(p.SetCgoTraceback),
+		"SetDefaultGOMAXPROCS":    reflect.ValueOf(p.SetDefaultGOMAXPROCS),
+		"SetFinalizer":            reflect.ValueOf(p.SetFinalizer),
+		"SetMutexProfileFraction": reflect.ValueOf(p.SetMutexProfileFraction),
+		"Stack":                   reflect.ValueOf(p.Stack),
+		"StackRecord":             reflect.ValueOf((*p.StackRecord)(nil)),
+		"StartTrace":              reflect.ValueOf(p.StartTrace),
+		"StopTrace":               reflect.ValueOf(p.StopTrace),
+		"ThreadCreateProfile":     reflect.ValueOf(p.ThreadCreateProfile),
+		"TypeAssertionError":      reflect.ValueOf((*p.TypeAssertionError)(nil)),
+		"UnlockOSThread":          reflect.ValueOf(p.UnlockOSThread),
+		"Version":                 reflect.ValueOf(p.Version),
 	}
-}
-
-var runtimeWrap = map[string]Wrapper{
-	"Error": {[]string{"Error", "RuntimeError"}, func(v dynamic.Value) any { return w_runtime_Error{dynamic.Wrapped{V: v}} }},
-}
-
-type w_runtime_Error struct{ dynamic.Wrapped }
-
-func (w w_runtime_Error) Error() string {
-	return dynamic.Method[func(any) string](w.V, "Error")(w.V.Value())
-}
-func (w w_runtime_Error) RuntimeError() {
-	dynamic.Method[func(any)](w.V, "RuntimeError")(w.V.Value())
 }

@@ -4,19 +4,17 @@ package symbols
 
 import (
 	"reflect"
-	p_runtime_metrics "runtime/metrics"
+	p "runtime/metrics"
 )
 
 func runtime_metricsTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"All":              reflect.ValueOf(p_runtime_metrics.All),
-		"Description":      reflect.ValueOf((*p_runtime_metrics.Description)(nil)),
-		"Float64Histogram": reflect.ValueOf((*p_runtime_metrics.Float64Histogram)(nil)),
-		"Read":             reflect.ValueOf(p_runtime_metrics.Read),
-		"Sample":           reflect.ValueOf((*p_runtime_metrics.Sample)(nil)),
-		"Value":            reflect.ValueOf((*p_runtime_metrics.Value)(nil)),
-		"ValueKind":        reflect.ValueOf((*p_runtime_metrics.ValueKind)(nil)),
+		"All":              reflect.ValueOf(p.All),
+		"Description":      reflect.ValueOf((*p.Description)(nil)),
+		"Float64Histogram": reflect.ValueOf((*p.Float64Histogram)(nil)),
+		"Read":             reflect.ValueOf(p.Read),
+		"Sample":           reflect.ValueOf((*p.Sample)(nil)),
+		"Value":            reflect.ValueOf((*p.Value)(nil)),
+		"ValueKind":        reflect.ValueOf((*p.ValueKind)(nil)),
 	}
 }
-
-var runtime_metricsWrap = map[string]Wrapper{}

@@ -4,26 +4,24 @@ package symbols
 
 import (
 	"reflect"
-	p_runtime_pprof "runtime/pprof"
+	p "runtime/pprof"
 )
 
 func runtime_pprofTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Do":                 reflect.ValueOf(p_runtime_pprof.Do),
-		"ForLabels":          reflect.ValueOf(p_runtime_pprof.ForLabels),
-		"Label":              reflect.ValueOf(p_runtime_pprof.Label),
-		"LabelSet":           reflect.ValueOf((*p_runtime_pprof.LabelSet)(nil)),
-		"Labels":             reflect.ValueOf(p_runtime_pprof.Labels),
-		"Lookup":             reflect.ValueOf(p_runtime_pprof.Lookup),
-		"NewProfile":         reflect.ValueOf(p_runtime_pprof.NewProfile),
-		"Profile":            reflect.ValueOf((*p_runtime_pprof.Profile)(nil)),
-		"Profiles":           reflect.ValueOf(p_runtime_pprof.Profiles),
-		"SetGoroutineLabels": reflect.ValueOf(p_runtime_pprof.SetGoroutineLabels),
-		"StartCPUProfile":    reflect.ValueOf(p_runtime_pprof.StartCPUProfile),
-		"StopCPUProfile":     reflect.ValueOf(p_runtime_pprof.StopCPUProfile),
-		"WithLabels":         reflect.ValueOf(p_runtime_pprof.WithLabels),
-		"WriteHeapProfile":   reflect.ValueOf(p_runtime_pprof.WriteHeapProfile),
+		"Do":                 reflect.ValueOf(p.Do),
+		"ForLabels":          reflect.ValueOf(p.ForLabels),
+		"Label":              reflect.ValueOf(p.Label),
+		"LabelSet":           reflect.ValueOf((*p.LabelSet)(nil)),
+		"Labels":             reflect.ValueOf(p.Labels),
+		"Lookup":             reflect.ValueOf(p.Lookup),
+		"NewProfile":         reflect.ValueOf(p.NewProfile),
+		"Profile":            reflect.ValueOf((*p.Profile)(nil)),
+		"Profiles":           reflect.ValueOf(p.Profiles),
+		"SetGoroutineLabels": reflect.ValueOf(p.SetGoroutineLabels),
+		"StartCPUProfile":    reflect.ValueOf(p.StartCPUProfile),
+		"StopCPUProfile":     reflect.ValueOf(p.StopCPUProfile),
+		"WithLabels":         reflect.ValueOf(p.WithLabels),
+		"WriteHeapProfile":   reflect.ValueOf(p.WriteHeapProfile),
 	}
 }
-
-var runtime_pprofWrap = map[string]Wrapper{}

@@ -4,25 +4,23 @@ package symbols
 
 import (
 	"reflect"
-	p_runtime_trace "runtime/trace"
+	p "runtime/trace"
 )
 
 func runtime_traceTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"FlightRecorder":       reflect.ValueOf((*p_runtime_trace.FlightRecorder)(nil)),
-		"FlightRecorderConfig": reflect.ValueOf((*p_runtime_trace.FlightRecorderConfig)(nil)),
-		"IsEnabled":            reflect.ValueOf(p_runtime_trace.IsEnabled),
-		"Log":                  reflect.ValueOf(p_runtime_trace.Log),
-		"Logf":                 reflect.ValueOf(p_runtime_trace.Logf),
-		"NewFlightRecorder":    reflect.ValueOf(p_runtime_trace.NewFlightRecorder),
-		"NewTask":              reflect.ValueOf(p_runtime_trace.NewTask),
-		"Region":               reflect.ValueOf((*p_runtime_trace.Region)(nil)),
-		"Start":                reflect.ValueOf(p_runtime_trace.Start),
-		"StartRegion":          reflect.ValueOf(p_runtime_trace.StartRegion),
-		"Stop":                 reflect.ValueOf(p_runtime_trace.Stop),
-		"Task":                 reflect.ValueOf((*p_runtime_trace.Task)(nil)),
-		"WithRegion":           reflect.ValueOf(p_runtime_trace.WithRegion),
+		"FlightRecorder":       reflect.ValueOf((*p.FlightRecorder)(nil)),
+		"FlightRecorderConfig": reflect.ValueOf((*p.FlightRecorderConfig)(nil)),
+		"IsEnabled":            reflect.ValueOf(p.IsEnabled),
+		"Log":                  reflect.ValueOf(p.Log),
+		"Logf":                 reflect.ValueOf(p.Logf),
+		"NewFlightRecorder":    reflect.ValueOf(p.NewFlightRecorder),
+		"NewTask":              reflect.ValueOf(p.NewTask),
+		"Region":               reflect.ValueOf((*p.Region)(nil)),
+		"Start":                reflect.ValueOf(p.Start),
+		"StartRegion":          reflect.ValueOf(p.StartRegion),
+		"Stop":                 reflect.ValueOf(p.Stop),
+		"Task":                 reflect.ValueOf((*p.Task)(nil)),
+		"WithRegion":           reflect.ValueOf(p.WithRegion),
 	}
 }
-
-var runtime_traceWrap = map[string]Wrapper{}

@@ -3,50 +3,33 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
 	"reflect"
-	p_sort "sort"
+	p "sort"
 )
 
 func sortTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Find":              reflect.ValueOf(p_sort.Find),
-		"Float64Slice":      reflect.ValueOf((*p_sort.Float64Slice)(nil)),
-		"Float64s":          reflect.ValueOf(p_sort.Float64s),
-		"Float64sAreSorted": reflect.ValueOf(p_sort.Float64sAreSorted),
-		"IntSlice":          reflect.ValueOf((*p_sort.IntSlice)(nil)),
-		"Interface":         reflect.ValueOf((*p_sort.Interface)(nil)),
-		"Ints":              reflect.ValueOf(p_sort.Ints),
-		"IntsAreSorted":     reflect.ValueOf(p_sort.IntsAreSorted),
-		"IsSorted":          reflect.ValueOf(p_sort.IsSorted),
-		"Reverse":           reflect.ValueOf(p_sort.Reverse),
-		"Search":            reflect.ValueOf(p_sort.Search),
-		"SearchFloat64s":    reflect.ValueOf(p_sort.SearchFloat64s),
-		"SearchInts":        reflect.ValueOf(p_sort.SearchInts),
-		"SearchStrings":     reflect.ValueOf(p_sort.SearchStrings),
-		"Slice":             reflect.ValueOf(p_sort.Slice),
-		"SliceIsSorted":     reflect.ValueOf(p_sort.SliceIsSorted),
-		"SliceStable":       reflect.ValueOf(p_sort.SliceStable),
-		"Sort":              reflect.ValueOf(p_sort.Sort),
-		"Stable":            reflect.ValueOf(p_sort.Stable),
-		"StringSlice":       reflect.ValueOf((*p_sort.StringSlice)(nil)),
-		"Strings":           reflect.ValueOf(p_sort.Strings),
-		"StringsAreSorted":  reflect.ValueOf(p_sort.StringsAreSorted),
+		"Find":              reflect.ValueOf(p.Find),
+		"Float64Slice":      reflect.ValueOf((*p.Float64Slice)(nil)),
+		"Float64s":          reflect.ValueOf(p.Float64s),
+		"Float64sAreSorted": reflect.ValueOf(p.Float64sAreSorted),
+		"IntSlice":          reflect.ValueOf((*p.IntSlice)(nil)),
+		"Interface":         reflect.ValueOf((*p.Interface)(nil)),
+		"Ints":              reflect.ValueOf(p.Ints),
+		"IntsAreSorted":     reflect.ValueOf(p.IntsAreSorted),
+		"IsSorted":          reflect.ValueOf(p.IsSorted),
+		"Reverse":           reflect.ValueOf(p.Reverse),
+		"Search":            reflect.ValueOf(p.Search),
+		"SearchFloat64s":    reflect.ValueOf(p.SearchFloat64s),
+		"SearchInts":        reflect.ValueOf(p.SearchInts),
+		"SearchStrings":     reflect.ValueOf(p.SearchStrings),
+		"Slice":             reflect.ValueOf(p.Slice),
+		"SliceIsSorted":     reflect.ValueOf(p.SliceIsSorted),
+		"SliceStable":       reflect.ValueOf(p.SliceStable),
+		"Sort":              reflect.ValueOf(p.Sort),
+		"Stable":            reflect.ValueOf(p.Stable),
+		"StringSlice":       reflect.ValueOf((*p.StringSlice)(nil)),
+		"Strings":           reflect.ValueOf(p.Strings),
+		"StringsAreSorted":  reflect.ValueOf(p.StringsAreSorted),
 	}
-}
-
-var sortWrap = map[string]Wrapper{
-	"Interface": {[]string{"Len", "Less", "Swap"}, func(v dynamic.Value) any { return w_sort_Interface{dynamic.Wrapped{V: v}} }},
-}
-
-type w_sort_Interface struct{ dynamic.Wrapped }
-
-func (w w_sort_Interface) Len() int {
-	return dynamic.Method[func(any) int](w.V, "Len")(w.V.Value())
-}
-func (w w_sort_Interface) Less(a0 int, a1 int) bool {
-	return dynamic.Method[func(any, int, int) bool](w.V, "Less")(w.V.Value(), a0, a1)
-}
-func (w w_sort_Interface) Swap(a0 int, a1 int) {
-	dynamic.Method[func(any, int, int)](w.V, "Swap")(w.V.Value(), a0, a1)
 }

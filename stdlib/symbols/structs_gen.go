@@ -4,13 +4,11 @@ package symbols
 
 import (
 	"reflect"
-	p_structs "structs"
+	p "structs"
 )
 
 func structsTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"HostLayout": reflect.ValueOf((*p_structs.HostLayout)(nil)),
+		"HostLayout": reflect.ValueOf((*p.HostLayout)(nil)),
 	}
 }
-
-var structsWrap = map[string]Wrapper{}

@@ -3,35 +3,21 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
 	"reflect"
-	p_sync "sync"
+	p "sync"
 )
 
 func syncTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Cond":      reflect.ValueOf((*p_sync.Cond)(nil)),
-		"Locker":    reflect.ValueOf((*p_sync.Locker)(nil)),
-		"Map":       reflect.ValueOf((*p_sync.Map)(nil)),
-		"Mutex":     reflect.ValueOf((*p_sync.Mutex)(nil)),
-		"NewCond":   reflect.ValueOf(p_sync.NewCond),
-		"Once":      reflect.ValueOf((*p_sync.Once)(nil)),
-		"OnceFunc":  reflect.ValueOf(p_sync.OnceFunc),
-		"Pool":      reflect.ValueOf((*p_sync.Pool)(nil)),
-		"RWMutex":   reflect.ValueOf((*p_sync.RWMutex)(nil)),
-		"WaitGroup": reflect.ValueOf((*p_sync.WaitGroup)(nil)),
+		"Cond":      reflect.ValueOf((*p.Cond)(nil)),
+		"Locker":    reflect.ValueOf((*p.Locker)(nil)),
+		"Map":       reflect.ValueOf((*p.Map)(nil)),
+		"Mutex":     reflect.ValueOf((*p.Mutex)(nil)),
+		"NewCond":   reflect.ValueOf(p.NewCond),
+		"Once":      reflect.ValueOf((*p.Once)(nil)),
+		"OnceFunc":  reflect.ValueOf(p.OnceFunc),
+		"Pool":      reflect.ValueOf((*p.Pool)(nil)),
+		"RWMutex":   reflect.ValueOf((*p.RWMutex)(nil)),
+		"WaitGroup": reflect.ValueOf((*p.WaitGroup)(nil)),
 	}
-}
-
-var syncWrap = map[string]Wrapper{
-	"Locker": {[]string{"Lock", "Unlock"}, func(v dynamic.Value) any { return w_sync_Locker{dynamic.Wrapped{V: v}} }},
-}
-
-type w_sync_Locker struct{ dynamic.Wrapped }
-
-func (w w_sync_Locker) Lock() {
-	dynamic.Method[func(any)](w.V, "Lock")(w.V.Value())
-}
-func (w w_sync_Locker) Unlock() {
-	dynamic.Method[func(any)](w.V, "Unlock")(w.V.Value())
 }

@@ -4,13 +4,11 @@ package symbols
 
 import (
 	"reflect"
-	p_testing_cryptotest "testing/cryptotest"
+	p "testing/cryptotest"
 )
 
 func testing_cryptotestTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"SetGlobalRandom": reflect.ValueOf(p_testing_cryptotest.SetGlobalRandom),
+		"SetGlobalRandom": reflect.ValueOf(p.SetGlobalRandom),
 	}
 }
-
-var testing_cryptotestWrap = map[string]Wrapper{}

@@ -4,15 +4,13 @@ package symbols
 
 import (
 	"reflect"
-	p_testing_fstest "testing/fstest"
+	p "testing/fstest"
 )
 
 func testing_fstestTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"MapFS":   reflect.ValueOf((*p_testing_fstest.MapFS)(nil)),
-		"MapFile": reflect.ValueOf((*p_testing_fstest.MapFile)(nil)),
-		"TestFS":  reflect.ValueOf(p_testing_fstest.TestFS),
+		"MapFS":   reflect.ValueOf((*p.MapFS)(nil)),
+		"MapFile": reflect.ValueOf((*p.MapFile)(nil)),
+		"TestFS":  reflect.ValueOf(p.TestFS),
 	}
 }
-
-var testing_fstestWrap = map[string]Wrapper{}

@@ -4,39 +4,37 @@ package symbols
 
 import (
 	"reflect"
-	p_testing "testing"
+	p "testing"
 )
 
 func testingTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AllocsPerRun":       reflect.ValueOf(p_testing.AllocsPerRun),
-		"B":                  reflect.ValueOf((*p_testing.B)(nil)),
-		"Benchmark":          reflect.ValueOf(p_testing.Benchmark),
-		"BenchmarkResult":    reflect.ValueOf((*p_testing.BenchmarkResult)(nil)),
-		"Cover":              reflect.ValueOf((*p_testing.Cover)(nil)),
-		"CoverBlock":         reflect.ValueOf((*p_testing.CoverBlock)(nil)),
-		"CoverMode":          reflect.ValueOf(p_testing.CoverMode),
-		"Coverage":           reflect.ValueOf(p_testing.Coverage),
-		"F":                  reflect.ValueOf((*p_testing.F)(nil)),
-		"Init":               reflect.ValueOf(p_testing.Init),
-		"InternalBenchmark":  reflect.ValueOf((*p_testing.InternalBenchmark)(nil)),
-		"InternalExample":    reflect.ValueOf((*p_testing.InternalExample)(nil)),
-		"InternalFuzzTarget": reflect.ValueOf((*p_testing.InternalFuzzTarget)(nil)),
-		"InternalTest":       reflect.ValueOf((*p_testing.InternalTest)(nil)),
-		"M":                  reflect.ValueOf((*p_testing.M)(nil)),
-		"Main":               reflect.ValueOf(p_testing.Main),
-		"MainStart":          reflect.ValueOf(p_testing.MainStart),
-		"PB":                 reflect.ValueOf((*p_testing.PB)(nil)),
-		"RegisterCover":      reflect.ValueOf(p_testing.RegisterCover),
-		"RunBenchmarks":      reflect.ValueOf(p_testing.RunBenchmarks),
-		"RunExamples":        reflect.ValueOf(p_testing.RunExamples),
-		"RunTests":           reflect.ValueOf(p_testing.RunTests),
-		"Short":              reflect.ValueOf(p_testing.Short),
-		"T":                  reflect.ValueOf((*p_testing.T)(nil)),
-		"TB":                 reflect.ValueOf((*p_testing.TB)(nil)),
-		"Testing":            reflect.ValueOf(p_testing.Testing),
-		"Verbose":            reflect.ValueOf(p_testing.Verbose),
+		"AllocsPerRun":       reflect.ValueOf(p.AllocsPerRun),
+		"B":                  reflect.ValueOf((*p.B)(nil)),
+		"Benchmark":          reflect.ValueOf(p.Benchmark),
+		"BenchmarkResult":    reflect.ValueOf((*p.BenchmarkResult)(nil)),
+		"Cover":              reflect.ValueOf((*p.Cover)(nil)),
+		"CoverBlock":         reflect.ValueOf((*p.CoverBlock)(nil)),
+		"CoverMode":          reflect.ValueOf(p.CoverMode),
+		"Coverage":           reflect.ValueOf(p.Coverage),
+		"F":                  reflect.ValueOf((*p.F)(nil)),
+		"Init":               reflect.ValueOf(p.Init),
+		"InternalBenchmark":  reflect.ValueOf((*p.InternalBenchmark)(nil)),
+		"InternalExample":    reflect.ValueOf((*p.InternalExample)(nil)),
+		"InternalFuzzTarget": reflect.ValueOf((*p.InternalFuzzTarget)(nil)),
+		"InternalTest":       reflect.ValueOf((*p.InternalTest)(nil)),
+		"M":                  reflect.ValueOf((*p.M)(nil)),
+		"Main":               reflect.ValueOf(p.Main),
+		"MainStart":          reflect.ValueOf(p.MainStart),
+		"PB":                 reflect.ValueOf((*p.PB)(nil)),
+		"RegisterCover":      reflect.ValueOf(p.RegisterCover),
+		"RunBenchmarks":      reflect.ValueOf(p.RunBenchmarks),
+		"RunExamples":        reflect.ValueOf(p.RunExamples),
+		"RunTests":           reflect.ValueOf(p.RunTests),
+		"Short":              reflect.ValueOf(p.Short),
+		"T":                  reflect.ValueOf((*p.T)(nil)),
+		"TB":                 reflect.ValueOf((*p.TB)(nil)),
+		"Testing":            reflect.ValueOf(p.Testing),
+		"Verbose":            reflect.ValueOf(p.Verbose),
 	}
 }
-
-var testingWrap = map[string]Wrapper{}

@@ -4,22 +4,20 @@ package symbols
 
 import (
 	"reflect"
-	p_testing_iotest "testing/iotest"
+	p "testing/iotest"
 )
 
 func testing_iotestTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"DataErrReader":  reflect.ValueOf(p_testing_iotest.DataErrReader),
-		"ErrReader":      reflect.ValueOf(p_testing_iotest.ErrReader),
-		"ErrTimeout":     reflect.ValueOf(&p_testing_iotest.ErrTimeout).Elem(),
-		"HalfReader":     reflect.ValueOf(p_testing_iotest.HalfReader),
-		"NewReadLogger":  reflect.ValueOf(p_testing_iotest.NewReadLogger),
-		"NewWriteLogger": reflect.ValueOf(p_testing_iotest.NewWriteLogger),
-		"OneByteReader":  reflect.ValueOf(p_testing_iotest.OneByteReader),
-		"TestReader":     reflect.ValueOf(p_testing_iotest.TestReader),
-		"TimeoutReader":  reflect.ValueOf(p_testing_iotest.TimeoutReader),
-		"TruncateWriter": reflect.ValueOf(p_testing_iotest.TruncateWriter),
+		"DataErrReader":  reflect.ValueOf(p.DataErrReader),
+		"ErrReader":      reflect.ValueOf(p.ErrReader),
+		"ErrTimeout":     reflect.ValueOf(&p.ErrTimeout).Elem(),
+		"HalfReader":     reflect.ValueOf(p.HalfReader),
+		"NewReadLogger":  reflect.ValueOf(p.NewReadLogger),
+		"NewWriteLogger": reflect.ValueOf(p.NewWriteLogger),
+		"OneByteReader":  reflect.ValueOf(p.OneByteReader),
+		"TestReader":     reflect.ValueOf(p.TestReader),
+		"TimeoutReader":  reflect.ValueOf(p.TimeoutReader),
+		"TruncateWriter": reflect.ValueOf(p.TruncateWriter),
 	}
 }
-
-var testing_iotestWrap = map[string]Wrapper{}

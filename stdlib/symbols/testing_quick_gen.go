@@ -3,32 +3,19 @@
 package symbols
 
 import (
-	"gobayes/stdlib/dynamic"
-	p_math_rand "math/rand"
 	"reflect"
-	p_reflect "reflect"
-	p_testing_quick "testing/quick"
+	p "testing/quick"
 )
 
 func testing_quickTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Check":           reflect.ValueOf(p_testing_quick.Check),
-		"CheckEqual":      reflect.ValueOf(p_testing_quick.CheckEqual),
-		"CheckEqualError": reflect.ValueOf((*p_testing_quick.CheckEqualError)(nil)),
-		"CheckError":      reflect.ValueOf((*p_testing_quick.CheckError)(nil)),
-		"Config":          reflect.ValueOf((*p_testing_quick.Config)(nil)),
-		"Generator":       reflect.ValueOf((*p_testing_quick.Generator)(nil)),
-		"SetupError":      reflect.ValueOf((*p_testing_quick.SetupError)(nil)),
-		"Value":           reflect.ValueOf(p_testing_quick.Value),
+		"Check":           reflect.ValueOf(p.Check),
+		"CheckEqual":      reflect.ValueOf(p.CheckEqual),
+		"CheckEqualError": reflect.ValueOf((*p.CheckEqualError)(nil)),
+		"CheckError":      reflect.ValueOf((*p.CheckError)(nil)),
+		"Config":          reflect.ValueOf((*p.Config)(nil)),
+		"Generator":       reflect.ValueOf((*p.Generator)(nil)),
+		"SetupError":      reflect.ValueOf((*p.SetupError)(nil)),
+		"Value":           reflect.ValueOf(p.Value),
 	}
-}
-
-var testing_quickWrap = map[string]Wrapper{
-	"Generator": {[]string{"Generate"}, func(v dynamic.Value) any { return w_testing_quick_Generator{dynamic.Wrapped{V: v}} }},
-}
-
-type w_testing_quick_Generator struct{ dynamic.Wrapped }
-
-func (w w_testing_quick_Generator) Generate(a0 *p_math_rand.Rand, a1 int) p_reflect.Value {
-	return dynamic.Method[func(any, *p_math_rand.Rand, int) p_reflect.Value](w.V, "Generate")(w.V.Value(), a0, a1)
 }

@@ -4,14 +4,12 @@ package symbols
 
 import (
 	"reflect"
-	p_testing_slogtest "testing/slogtest"
+	p "testing/slogtest"
 )
 
 func testing_slogtestTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Run":         reflect.ValueOf(p_testing_slogtest.Run),
-		"TestHandler": reflect.ValueOf(p_testing_slogtest.TestHandler),
+		"Run":         reflect.ValueOf(p.Run),
+		"TestHandler": reflect.ValueOf(p.TestHandler),
 	}
 }
-
-var testing_slogtestWrap = map[string]Wrapper{}

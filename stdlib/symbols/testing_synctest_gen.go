@@ -4,14 +4,12 @@ package symbols
 
 import (
 	"reflect"
-	p_testing_synctest "testing/synctest"
+	p "testing/synctest"
 )
 
 func testing_synctestTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Test": reflect.ValueOf(p_testing_synctest.Test),
-		"Wait": reflect.ValueOf(p_testing_synctest.Wait),
+		"Test": reflect.ValueOf(p.Test),
+		"Wait": reflect.ValueOf(p.Wait),
 	}
 }
-
-var testing_synctestWrap = map[string]Wrapper{}

@@ -4,15 +4,13 @@ package symbols
 
 import (
 	"reflect"
-	p_text_scanner "text/scanner"
+	p "text/scanner"
 )
 
 func text_scannerTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"Position":    reflect.ValueOf((*p_text_scanner.Position)(nil)),
-		"Scanner":     reflect.ValueOf((*p_text_scanner.Scanner)(nil)),
-		"TokenString": reflect.ValueOf(p_text_scanner.TokenString),
+		"Position":    reflect.ValueOf((*p.Position)(nil)),
+		"Scanner":     reflect.ValueOf((*p.Scanner)(nil)),
+		"TokenString": reflect.ValueOf(p.TokenString),
 	}
 }
-
-var text_scannerWrap = map[string]Wrapper{}

@@ -4,14 +4,12 @@ package symbols
 
 import (
 	"reflect"
-	p_text_tabwriter "text/tabwriter"
+	p "text/tabwriter"
 )
 
 func text_tabwriterTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"NewWriter": reflect.ValueOf(p_text_tabwriter.NewWriter),
-		"Writer":    reflect.ValueOf((*p_text_tabwriter.Writer)(nil)),
+		"NewWriter": reflect.ValueOf(p.NewWriter),
+		"Writer":    reflect.ValueOf((*p.Writer)(nil)),
 	}
 }
-
-var text_tabwriterWrap = map[string]Wrapper{}

@@ -4,28 +4,26 @@ package symbols
 
 import (
 	"reflect"
-	p_text_template "text/template"
+	p "text/template"
 )
 
 func text_templateTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"ExecError":        reflect.ValueOf((*p_text_template.ExecError)(nil)),
-		"FuncMap":          reflect.ValueOf((*p_text_template.FuncMap)(nil)),
-		"HTMLEscape":       reflect.ValueOf(p_text_template.HTMLEscape),
-		"HTMLEscapeString": reflect.ValueOf(p_text_template.HTMLEscapeString),
-		"HTMLEscaper":      reflect.ValueOf(p_text_template.HTMLEscaper),
-		"IsTrue":           reflect.ValueOf(p_text_template.IsTrue),
-		"JSEscape":         reflect.ValueOf(p_text_template.JSEscape),
-		"JSEscapeString":   reflect.ValueOf(p_text_template.JSEscapeString),
-		"JSEscaper":        reflect.ValueOf(p_text_template.JSEscaper),
-		"Must":             reflect.ValueOf(p_text_template.Must),
-		"New":              reflect.ValueOf(p_text_template.New),
-		"ParseFS":          reflect.ValueOf(p_text_template.ParseFS),
-		"ParseFiles":       reflect.ValueOf(p_text_template.ParseFiles),
-		"ParseGlob":        reflect.ValueOf(p_text_template.ParseGlob),
-		"Template":         reflect.ValueOf((*p_text_template.Template)(nil)),
-		"URLQueryEscaper":  reflect.ValueOf(p_text_template.URLQueryEscaper),
+		"ExecError":        reflect.ValueOf((*p.ExecError)(nil)),
+		"FuncMap":          reflect.ValueOf((*p.FuncMap)(nil)),
+		"HTMLEscape":       reflect.ValueOf(p.HTMLEscape),
+		"HTMLEscapeString": reflect.ValueOf(p.HTMLEscapeString),
+		"HTMLEscaper":      reflect.ValueOf(p.HTMLEscaper),
+		"IsTrue":           reflect.ValueOf(p.IsTrue),
+		"JSEscape":         reflect.ValueOf(p.JSEscape),
+		"JSEscapeString":   reflect.ValueOf(p.JSEscapeString),
+		"JSEscaper":        reflect.ValueOf(p.JSEscaper),
+		"Must":             reflect.ValueOf(p.Must),
+		"New":              reflect.ValueOf(p.New),
+		"ParseFS":          reflect.ValueOf(p.ParseFS),
+		"ParseFiles":       reflect.ValueOf(p.ParseFiles),
+		"ParseGlob":        reflect.ValueOf(p.ParseGlob),
+		"Template":         reflect.ValueOf((*p.Template)(nil)),
+		"URLQueryEscaper":  reflect.ValueOf(p.URLQueryEscaper),
 	}
 }
-
-var text_templateWrap = map[string]Wrapper{}

@@ -4,41 +4,39 @@ package symbols
 
 import (
 	"reflect"
-	p_time "time"
+	p "time"
 )
 
 func timeTable() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"After":                  reflect.ValueOf(p_time.After),
-		"AfterFunc":              reflect.ValueOf(p_time.AfterFunc),
-		"Date":                   reflect.ValueOf(p_time.Date),
-		"Duration":               reflect.ValueOf((*p_time.Duration)(nil)),
-		"FixedZone":              reflect.ValueOf(p_time.FixedZone),
-		"LoadLocation":           reflect.ValueOf(p_time.LoadLocation),
-		"LoadLocationFromTZData": reflect.ValueOf(p_time.LoadLocationFromTZData),
-		"Local":                  reflect.ValueOf(&p_time.Local).Elem(),
-		"Location":               reflect.ValueOf((*p_time.Location)(nil)),
-		"Month":                  reflect.ValueOf((*p_time.Month)(nil)),
-		"NewTicker":              reflect.ValueOf(p_time.NewTicker),
-		"NewTimer":               reflect.ValueOf(p_time.NewTimer),
-		"Now":                    reflect.ValueOf(p_time.Now),
-		"Parse":                  reflect.ValueOf(p_time.Parse),
-		"ParseDuration":          reflect.ValueOf(p_time.ParseDuration),
-		"ParseError":             reflect.ValueOf((*p_time.ParseError)(nil)),
-		"ParseInLocation":        reflect.ValueOf(p_time.ParseInLocation),
-		"Since":                  reflect.ValueOf(p_time.Since),
-		"Sleep":                  reflect.ValueOf(p_time.Sleep),
-		"Tick":                   reflect.ValueOf(p_time.Tick),
-		"Ticker":                 reflect.ValueOf((*p_time.Ticker)(nil)),
-		"Time":                   reflect.ValueOf((*p_time.Time)(nil)),
-		"Timer":                  reflect.ValueOf((*p_time.Timer)(nil)),
-		"UTC":                    reflect.ValueOf(&p_time.UTC).Elem(),
-		"Unix":                   reflect.ValueOf(p_time.Unix),
-		"UnixMicro":              reflect.ValueOf(p_time.UnixMicro),
-		"UnixMilli":              reflect.ValueOf(p_time.UnixMilli),
-		"Until":                  reflect.ValueOf(p_time.Until),
-		"Weekday":                reflect.ValueOf((*p_time.Weekday)(nil)),
+		"After":                  reflect.ValueOf(p.After),
+		"AfterFunc":              reflect.ValueOf(p.AfterFunc),
+		"Date":                   reflect.ValueOf(p.Date),
+		"Duration":               reflect.ValueOf((*p.Duration)(nil)),
+		"FixedZone":              reflect.ValueOf(p.FixedZone),
+		"LoadLocation":           reflect.ValueOf(p.LoadLocation),
+		"LoadLocationFromTZData": reflect.ValueOf(p.LoadLocationFromTZData),
+		"Local":                  reflect.ValueOf(&p.Local).Elem(),
+		"Location":               reflect.ValueOf((*p.Location)(nil)),
+		"Month":                  reflect.ValueOf((*p.Month)(nil)),
+		"NewTicker":              reflect.ValueOf(p.NewTicker),
+		"NewTimer":               reflect.ValueOf(p.NewTimer),
+		"Now":                    reflect.ValueOf(p.Now),
+		"Parse":                  reflect.ValueOf(p.Parse),
+		"ParseDuration":          reflect.ValueOf(p.ParseDuration),
+		"ParseError":             reflect.ValueOf((*p.ParseError)(nil)),
+		"ParseInLocation":        reflect.ValueOf(p.ParseInLocation),
+		"Since":                  reflect.ValueOf(p.Since),
+		"Sleep":                  reflect.ValueOf(p.Sleep),
+		"Tick":                   reflect.ValueOf(p.Tick),
+		"Ticker":                 reflect.ValueOf((*p.Ticker)(nil)),
+		"Time":                   reflect.ValueOf((*p.Time)(nil)),
+		"Timer":                  reflect.ValueOf((*p.Timer)(nil)),
+		"UTC":                    reflect.ValueOf(&p.UTC).Elem(),
+		"Unix":                   reflect.ValueOf(p.Unix),
+		"UnixMicro":              reflect.ValueOf(p.UnixMicro),
+		"UnixMilli":              reflect.ValueOf(p.UnixMilli),
+		"Until":                  reflect.ValueOf(p.Until),
+		"Weekday":                reflect.ValueOf((*p.Weekday)(nil)),
 	}
 }
-
-var timeWrap = map[string]Wrapper{}

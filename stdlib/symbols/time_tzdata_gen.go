@@ -9,5 +9,3 @@ import (
 func time_tzdataTable() map[string]reflect.Value {
 	return map[string]reflect.Value{}
 }
-
-var time_tzdataWrap = map[string]Wrapper{}

@@ -4,19 +4,17 @@ package symbols
 
 import (
 	"reflect"
-	p_unicode_utf16 "unicode/utf16"
+	p "unicode/utf16"
 )
 
 func unicode_utf16Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AppendRune":  reflect.ValueOf(p_unicode_utf16.AppendRune),
-		"Decode":      reflect.ValueOf(p_unicode_utf16.Decode),
-		"DecodeRune":  reflect.ValueOf(p_unicode_utf16.DecodeRune),
-		"Encode":      reflect.ValueOf(p_unicode_utf16.Encode),
-		"EncodeRune":  reflect.ValueOf(p_unicode_utf16.EncodeRune),
-		"IsSurrogate": reflect.ValueOf(p_unicode_utf16.IsSurrogate),
-		"RuneLen":     reflect.ValueOf(p_unicode_utf16.RuneLen),
+		"AppendRune":  reflect.ValueOf(p.AppendRune),
+		"Decode":      reflect.ValueOf(p.Decode),
+		"DecodeRune":  reflect.ValueOf(p.DecodeRune),
+		"Encode":      reflect.ValueOf(p.Encode),
+		"EncodeRune":  reflect.ValueOf(p.EncodeRune),
+		"IsSurrogate": reflect.ValueOf(p.IsSurrogate),
+		"RuneLen":     reflect.ValueOf(p.RuneLen),
 	}
 }
-
-var unicode_utf16Wrap = map[string]Wrapper{}

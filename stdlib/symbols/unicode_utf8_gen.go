@@ -4,27 +4,25 @@ package symbols
 
 import (
 	"reflect"
-	p_unicode_utf8 "unicode/utf8"
+	p "unicode/utf8"
 )
 
 func unicode_utf8Table() map[string]reflect.Value {
 	return map[string]reflect.Value{
-		"AppendRune":             reflect.ValueOf(p_unicode_utf8.AppendRune),
-		"DecodeLastRune":         reflect.ValueOf(p_unicode_utf8.DecodeLastRune),
-		"DecodeLastRuneInString": reflect.ValueOf(p_unicode_utf8.DecodeLastRuneInString),
-		"DecodeRune":             reflect.ValueOf(p_unicode_utf8.DecodeRune),
-		"DecodeRuneInString":     reflect.ValueOf(p_unicode_utf8.DecodeRuneInString),
-		"EncodeRune":             reflect.ValueOf(p_unicode_utf8.EncodeRune),
-		"FullRune":               reflect.ValueOf(p_unicode_utf8.FullRune),
-		"FullRuneInString":       reflect.ValueOf(p_unicode_utf8.FullRuneInString),
-		"RuneCount":              reflect.ValueOf(p_unicode_utf8.RuneCount),
-		"RuneCountInString":      reflect.ValueOf(p_unicode_utf8.RuneCountInString),
-		"RuneLen":                reflect.ValueOf(p_unicode_utf8.RuneLen),
-		"RuneStart":              reflect.ValueOf(p_unicode_utf8.RuneStart),
-		"Valid":                  reflect.ValueOf(p_unicode_utf8.Valid),
-		"ValidRune":              reflect.ValueOf(p_unicode_utf8.ValidRune),
-		"ValidString":            reflect.ValueOf(p_unicode_utf8.ValidString),
+		"AppendRune":             reflect.ValueOf(p.AppendRune),
+		"DecodeLastRune":         reflect.ValueOf(p.DecodeLastRune),
+		"DecodeLastRuneInString": reflect.ValueOf(p.DecodeLastRuneInString),
+		"DecodeRune":             reflect.ValueOf(p.DecodeRune),
+		"DecodeRuneInString":     reflect.ValueOf(p.DecodeRuneInString),
+		"EncodeRune":             reflect.ValueOf(p.EncodeRune),
+		"FullRune":               reflect.ValueOf(p.FullRune),
+		"FullRuneInString":       reflect.ValueOf(p.FullRuneInString),
+		"RuneCount":              reflect.ValueOf(p.RuneCount),
+		"RuneCountInString":      reflect.ValueOf(p.RuneCountInString),
+		"RuneLen":                reflect.ValueOf(p.RuneLen),
+		"RuneStart":              reflect.ValueOf(p.RuneStart),
+		"Valid":                  reflect.ValueOf(p.Valid),
+		"ValidRune":              reflect.ValueOf(p.ValidRune),
+		"ValidString":            reflect.ValueOf(p.ValidString),
 	}
 }
-
-var unicode_utf8Wrap = map[string]Wrapper{}

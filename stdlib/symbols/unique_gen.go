@@ -9,5 +9,3 @@ import (
 func uniqueTable() map[string]reflect.Value {
 	return map[string]reflect.Value{}
 }
-
-var uniqueWrap = map[string]Wrapper{}

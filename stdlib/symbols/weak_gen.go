@@ -9,5 +9,3 @@ import (
 func weakTable() map[string]reflect.Value {
 	return map[string]reflect.Value{}
 }
-
-var weakWrap = map[string]Wrapper{}

@@ -169,9 +169,9 @@ func mentioned(pkg *types.Package) []string {
 
 func writeTable(paths []string) {
 	var b bytes.Buffer
-	b.WriteString(header + "package symbols\n\nvar packages = map[string]Package{\n")
+	b.WriteString(header + "package symbols\n\nimport \"reflect\"\n\nvar packages = map[string]func() map[string]reflect.Value{\n")
 	for _, p := range paths {
-		fmt.Fprintf(&b, "%q: {%s, %s},\n", p, ident(p)+"Table", ident(p)+"Wrap")
+		fmt.Fprintf(&b, "%q: %sTable,\n", p, ident(p))
 	}
 	b.WriteString("}\n")
 	write("symbols/table_gen.go", gofmt(b.Bytes()))

@@ -73,7 +73,6 @@ func (s stopper) stop() {
 
 // New returns an engine whose code reads and writes the streams of package rt.
 func New(args []string, lines *cell.Lines) *Engine {
-	rt.SetWrap(symbols.Wrap)
 	debug.SetMaxStack(stackMax)
 	e := &Engine{used: map[string]bool{}, args: args, trace: trace{cells: lines}}
 	e.interp = interp.New(interp.Options{
@@ -290,11 +289,11 @@ func (e *Engine) use(path string) error {
 	case rtPath:
 		table = rt.Symbols()
 	default:
-		p, ok := symbols.Lookup(path)
+		symbols, ok := symbols.Lookup(path)
 		if !ok {
 			return fmt.Errorf("engine: package %s has no symbols", path)
 		}
-		table = p.Table()
+		table = symbols()
 		e.patch(path, table)
 	}
 	if err := e.interp.Use(interp.Exports{path + "/" + check.BaseName(path): table}); err != nil {

@@ -3,7 +3,6 @@ package lower
 import (
 	"fmt"
 	"go/ast"
-	"go/constant"
 	"go/types"
 	"strconv"
 	"strings"
@@ -72,7 +71,7 @@ func (e *fnEnv) call(x *ast.CallExpr) string {
 			return "func()" + res + " {\n" + first + strings.Join(ts, ", ") + " := " + e.expr(x.Args[0]) + "\n" + ret + e.callee(x, e.convTuple(ts, tp, sig)) + "\n}()"
 		}
 	}
-	if s, ok := e.stdCall(x, sig); ok {
+	if s, ok := e.errorsAs(x, sig); ok {
 		return s
 	}
 	args := e.args(x, sig)
@@ -169,13 +168,6 @@ func (e *fnEnv) postfixStr(x ast.Expr, s string) string {
 func (e *fnEnv) args(x *ast.CallExpr, sig *types.Signature) []string {
 	var args []string
 	np := sig.Params().Len()
-	raw, errf := false, false
-	if o := calleeObj(e.info, x.Fun); o != nil && o.Pkg() != nil && o.Pkg().Path() == "fmt" && o.Name() == "Errorf" {
-		errf = true
-	}
-	if o := calleeObj(e.info, x.Fun); o != nil && o.Pkg() != nil && reflective[o.Pkg().Path()] {
-		raw = true
-	}
 	for i, a := range x.Args {
 		var pt types.Type
 		switch {
@@ -190,14 +182,6 @@ func (e *fnEnv) args(x *ast.CallExpr, sig *types.Signature) []string {
 			pt = sig.Params().At(i).Type()
 		}
 		s := e.exprTo(a, pt)
-		if raw && pt != nil && isIface(pt) && under(pt).(*types.Interface).NumMethods() == 0 && e.info.Types[a].Value == nil && !e.info.Types[a].IsNil() && !(x.Ellipsis != 0 && i == len(x.Args)-1) {
-			at := e.typeOf(a)
-			if isIface(at) {
-				s = e.l.imp(rtPath) + ".Raw(" + s + ")"
-			} else {
-				s = e.expr(a)
-			}
-		}
 		if _, isLit := ast.Unparen(a).(*ast.FuncLit); isLit && pt != nil && !isIface(pt) {
 			if o := calleeObj(e.info, x.Fun); o != nil && !e.l.isUser(o.Pkg()) {
 				ts := e.l.typ(pt)
@@ -208,9 +192,6 @@ func (e *fnEnv) args(x *ast.CallExpr, sig *types.Signature) []string {
 		}
 		if sig, ok := under(e.typeOf(a)).(*types.Signature); ok && i == 0 && interact(e.info, x.Fun) {
 			s = e.withNames(s, sig)
-		}
-		if errf && i > 0 && x.Ellipsis == 0 {
-			s = e.l.imp(rtPath) + ".ErrArg(" + s + ")"
 		}
 		args = append(args, s)
 	}
@@ -265,65 +246,19 @@ func (e *fnEnv) direct(f ast.Expr) bool {
 	return false
 }
 
-// stdCall lowers calls whose compiled body needs the interpreted types' names.
-func (e *fnEnv) stdCall(x *ast.CallExpr, sig *types.Signature) (string, bool) {
+// errorsAs lowers a call of errors.As for an interface that cells declare: compiled code does not know its methods.
+func (e *fnEnv) errorsAs(x *ast.CallExpr, sig *types.Signature) (string, bool) {
 	o, ok := calleeObj(e.info, x.Fun).(*types.Func)
-	if !ok || o.Pkg() == nil || o.Type().(*types.Signature).Recv() != nil {
+	if !ok || o.Pkg() == nil || o.Pkg().Path() != "errors" || o.Name() != "As" {
 		return "", false
 	}
-	l := e.l
-	rt := func() string { return l.imp(rtPath) }
-	switch o.Pkg().Path() + "." + o.Name() {
-	case "errors.As":
-		pt, ok := under(e.typeOf(x.Args[1])).(*types.Pointer)
-		if !ok {
-			return "", false
-		}
-		t := pt.Elem()
-		v := l.fresh("p")
-		return "func(" + v + " *" + l.typ(t) + ") bool { return " + rt() + ".ErrorsAs(" + e.exprTo(x.Args[0], sig.Params().At(0).Type()) + ", func(x interface{}) bool {\nw, ok := " + l.assert(t) + "(x)\nif ok { *" + v + " = w }\nreturn ok\n}) }(" + e.expr(x.Args[1]) + ")", true
-	case "fmt.Sprintf", "fmt.Printf", "fmt.Errorf", "fmt.Fprintf":
-		k := 0
-		if o.Name() == "Fprintf" {
-			k = 1
-		}
-		tv := e.info.Types[x.Args[k]]
-		if tv.Value == nil || x.Ellipsis != 0 || !strings.Contains(constant.StringVal(tv.Value), "%T") {
-			return "", false
-		}
-		args := e.args(x, sig)
-		f := constant.StringVal(tv.Value)
-		n := k
-		var b strings.Builder
-		for i := 0; i < len(f); i++ {
-			b.WriteByte(f[i])
-			if f[i] != '%' {
-				continue
-			}
-			i++
-			for i < len(f) && strings.IndexByte("+-# 0123456789.[]*", f[i]) >= 0 {
-				b.WriteByte(f[i])
-				i++
-			}
-			if i >= len(f) {
-				break
-			}
-			if f[i] == '%' {
-				b.WriteByte('%')
-				continue
-			}
-			n++
-			if f[i] == 'T' && n < len(args) {
-				b.WriteByte('s')
-				args[n] = rt() + ".TName(" + args[n] + ")"
-			} else {
-				b.WriteByte(f[i])
-			}
-		}
-		args[k] = strconv.Quote(b.String())
-		return e.fun(x.Fun) + "(" + strings.Join(args, ", ") + ")", true
+	pt, ok := under(e.typeOf(x.Args[1])).(*types.Pointer)
+	if !ok || !isIface(pt.Elem()) || e.l.compiledIface(pt.Elem()) {
+		return "", false
 	}
-	return "", false
+	l, t := e.l, pt.Elem()
+	v := l.fresh("p")
+	return "func(" + v + " *" + l.typ(t) + ") bool { return " + l.imp(rtPath) + ".ErrorsAs(" + e.exprTo(x.Args[0], sig.Params().At(0).Type()) + ", func(x interface{}) bool {\nw, ok := " + l.assert(t) + "(x)\nif ok { *" + v + " = w }\nreturn ok\n}) }(" + e.expr(x.Args[1]) + ")", true
 }
 
 // spellable reports whether the interpreter can name t.

@@ -105,7 +105,7 @@ func (e *fnEnv) expr(x ast.Expr) string {
 	case *ast.KeyValueExpr:
 		return e.expr(x.Key) + ": " + e.expr(x.Value)
 	case *ast.TypeAssertExpr:
-		xs := l.erasedOf(e.expr(x.X), e.typeOf(x.X))
+		xs := e.expr(x.X)
 		tt := e.typeOf(x.Type)
 		if _, ok := e.info.TypeOf(x).(*types.Tuple); ok {
 			return l.assert(tt) + "(" + xs + ")"
@@ -484,7 +484,7 @@ func (e *fnEnv) selPath(t types.Type, name string, pkg *types.Package) string {
 
 func l2(e *fnEnv, x ast.Expr, t types.Type) string {
 	if isIface(e.typeOf(x)) {
-		return e.l.erasedOf(e.expr(x), e.typeOf(x))
+		return e.expr(x)
 	}
 	return e.exprTo(x, t)
 }

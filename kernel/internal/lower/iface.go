@@ -67,7 +67,15 @@ func (l *Lowerer) canon(t types.Type) string {
 	return l.typ(t)
 }
 
+// display is a type as %T prints it.
 func (l *Lowerer) display(t types.Type) string {
+	if n, ok := types.Unalias(t).(*types.Named); ok && n.TypeArgs().Len() > 0 {
+		var args []string
+		for _, a := range targs(n) {
+			args = append(args, l.display(a))
+		}
+		return n.Obj().Pkg().Name() + "." + n.Obj().Name() + "[" + strings.Join(args, ",") + "]"
+	}
 	return types.TypeString(t, func(p *types.Package) string { return p.Name() })
 }
 
@@ -81,9 +89,24 @@ func (l *Lowerer) td(t types.Type) string {
 	remember(l, l.tds, key, s)
 	rt := l.imp(rtPath)
 	fmt.Fprintf(&l.globals, "var %s *%s.TD\n", s, rt)
-	fmt.Fprintf(&l.tdMake, "%s = %s.NewTD(%q)\n", s, rt, l.display(t))
+	pkg := ""
+	if n, ok := types.Unalias(t).(*types.Named); ok {
+		pkg = n.Obj().Pkg().Name()
+	}
+	fmt.Fprintf(&l.tdMake, "%s = %s.NewTD(%q, %q, %s)\n", s, rt, l.display(t), pkg, l.nilPointer(t))
 	l.tdQueue = append(l.tdQueue, &tdInst{s, t, l.env})
 	return s
+}
+
+// nilPointer spells a nil pointer to what a value of type t is inside an interface.
+func (l *Lowerer) nilPointer(t types.Type) string {
+	ts := l.typ(t)
+	if l.endless(t) {
+		ts = l.typ(under(t))
+	} else if sg, ok := under(t).(*types.Signature); ok {
+		ts = "func" + l.sig(sg, nil) // also where it is held as interface{}
+	}
+	return "(*" + ts + ")(nil)"
 }
 
 type tdInst struct {
@@ -98,42 +121,51 @@ func (l *Lowerer) emitTD(d *tdInst) {
 	defer func() { l.env = save }()
 	rt := l.imp(rtPath)
 	sub := func(t types.Type) string {
-		if l.tainted(t) && !isIface(t) {
+		if l.tainted(t) && !l.compiledIface(t) {
 			return l.td(t)
 		}
 		return "nil"
 	}
 	w := &l.tdInit
+	elem := func(t types.Type) {
+		if s := sub(t); s != "nil" {
+			fmt.Fprintf(w, "%s.SetElem(%s, %s)\n", rt, d.name, s)
+		}
+	}
 	u := l.under(d.t)
 	switch u := u.(type) {
 	case *types.Pointer:
-		if s := sub(u.Elem()); s != "nil" {
-			fmt.Fprintf(w, "%s.SetElem(%s, %s)\n", rt, d.name, s)
-		}
+		elem(u.Elem())
 	case *types.Slice:
-		if s := sub(u.Elem()); s != "nil" {
-			fmt.Fprintf(w, "%s.SetElem(%s, %s)\n", rt, d.name, s)
-		}
+		elem(u.Elem())
 	case *types.Array:
-		if s := sub(u.Elem()); s != "nil" {
-			fmt.Fprintf(w, "%s.SetElem(%s, %s)\n", rt, d.name, s)
-		}
+		elem(u.Elem())
+	case *types.Chan:
+		elem(u.Elem())
 	case *types.Map:
-		if s := sub(u.Elem()); s != "nil" {
-			fmt.Fprintf(w, "%s.SetElem(%s, %s)\n", rt, d.name, s)
-		}
+		elem(u.Elem())
 		if s := sub(u.Key()); s != "nil" {
 			fmt.Fprintf(w, "%s.SetKey(%s, %s)\n", rt, d.name, s)
 		}
 	case *types.Struct:
 		for i := 0; i < u.NumFields(); i++ {
-			fmt.Fprintf(w, "%s.AddField(%s, %q, %s)\n", rt, d.name, u.Field(i).Name(), sub(u.Field(i).Type()))
+			f := u.Field(i)
+			fmt.Fprintf(w, "%s.AddField(%s, %q, %s, %t, %q)\n", rt, d.name, f.Name(), sub(f.Type()), f.Embedded(), u.Tag(i))
+		}
+	case *types.Signature:
+		for _, ps := range []*types.Tuple{u.Params(), u.Results()} {
+			for i := range ps.Len() {
+				fmt.Fprintf(w, "%s.AddParam(%s, %s)\n", rt, d.name, sub(ps.At(i).Type()))
+			}
 		}
 	}
 	if isIface(d.t) {
 		return
 	}
 	ms := types.NewMethodSet(d.t)
+	if p := types.NewPointer(d.t); types.NewMethodSet(p).Len() > ms.Len() {
+		fmt.Fprintf(w, "%s.SetPointer(%s, %s)\n", rt, d.name, l.td(p))
+	}
 	for i := 0; i < ms.Len(); i++ {
 		sel := ms.At(i)
 		m := sel.Obj().(*types.Func)
@@ -161,7 +193,7 @@ func (l *Lowerer) emitTD(d *tdInst) {
 		fmt.Fprintf(&l.funcs, "func %s%s\n", f, lit[4:])
 		fmt.Fprintf(w, "%s[%s] = %s\n", tbl, d.name, f)
 		if m.Exported() {
-			fmt.Fprintf(w, "%s.SetMethod(%s, %q, %s)\n", rt, d.name, m.Name(), f)
+			fmt.Fprintf(w, "%s.SetMethod(%s, %q, %s, %s)\n", rt, d.name, m.Name(), f, sub(noResNames(sig)))
 		}
 	}
 }
@@ -311,7 +343,7 @@ func (l *Lowerer) dispatch(name string, pkg *types.Package, sig *types.Signature
 	if l.tainted(sig) || !token.IsExported(name) {
 		nat = rt + ".NilPanic()\npanic(\"unreachable\")"
 	}
-	fmt.Fprintf(&l.funcs, "func %s(x interface{}%s)%s {\nb, ok := x.(%s.Box)\nif ok {\n%s%s[b.T](%s)\n%s}\n%s\n}\n", s, pre(hdr), res, rt, ret, tbl, strings.Join(append([]string{"b.V"}, args...), ", "), after, nat)
+	fmt.Fprintf(&l.funcs, "func %s(x interface{}%s)%s {\nt, v := %s.Split(x)\nif t != nil {\n%s%s[t](%s)\n%s}\n%s\n}\n", s, pre(hdr), res, rt, ret, tbl, strings.Join(append([]string{"v"}, args...), ", "), after, nat)
 	return s
 }
 
@@ -376,45 +408,23 @@ func (l *Lowerer) convert(s string, from, to types.Type) string {
 			from = types.Default(b)
 		}
 	}
-	rt := l.imp(rtPath)
-	if l.compiledIface(to) {
-		switch {
-		case !isIface(from) && l.tainted(from):
-			return l.wrapTo(l.box(s, from), to)
-		case l.compiledIface(from):
-			if types.Identical(from, to) {
-				return s
-			}
-			return l.wrapTo(rt+".Un("+s+")", to)
-		case isIface(from):
-			return l.wrapTo(s, to)
-		}
+	switch {
+	case !isIface(from) && l.tainted(from):
+		s = l.box(s, from)
+	case !isIface(from):
 		return s
 	}
-	switch {
-	case l.compiledIface(from):
-		return rt + ".Un(" + s + ")"
-	case isIface(from):
-		return s
-	case l.tainted(from):
-		return l.box(s, from)
+	if l.compiledIface(to) && !types.Identical(from, to) {
+		return l.wrapTo(s, to)
 	}
 	return s
 }
 
-// ifaceID spells the two arguments by which rt.Wrap knows a compiled interface.
-func (l *Lowerer) ifaceID(t types.Type) string {
-	o := types.Unalias(t).(*types.Named).Obj()
-	if o.Pkg() == nil {
-		return strconv.Quote("") + ", " + strconv.Quote(o.Name())
-	}
-	return strconv.Quote(o.Pkg().Path()) + ", " + strconv.Quote(o.Name())
-}
-
+// wrapTo spells the conversion of an interface's value to a compiled interface that it implements.
 func (l *Lowerer) wrapTo(s string, to types.Type) string {
 	return l.once("wrap", to, func(name string) {
 		ts := l.typ(to)
-		fmt.Fprintf(&l.funcs, "func %s(x interface{}) %s {\nif x == nil { var z %s; return z }\nw := %s.Wrap(x, %s)\nz, ok := w.(%s)\n_ = ok\nreturn z\n}\n", name, ts, ts, l.imp(rtPath), l.ifaceID(to), ts)
+		fmt.Fprintf(&l.funcs, "func %s(x interface{}) %s {\nif x == nil { var z %s; return z }\nz, ok := x.(%s)\n_ = ok\nreturn z\n}\n", name, ts, ts, ts)
 	}) + "(" + s + ")"
 }
 
@@ -427,9 +437,7 @@ func (l *Lowerer) emitAssert(h string, t types.Type) {
 	rt := l.imp(rtPath)
 	ts := l.typ(t)
 	switch {
-	case l.compiledIface(t):
-		fmt.Fprintf(&l.funcs, "func %s(x interface{}) (%s, bool) {\nvar z %s\nif x == nil { return z, false }\nw := %s.Wrap(x, %s)\nif w == nil { return z, false }\nz, ok := w.(%s)\nreturn z, ok\n}\n", h, ts, ts, rt, l.ifaceID(t), ts)
-	case isIface(t):
+	case isIface(t) && !l.compiledIface(t):
 		ms := l.ifaceMethods(t)
 		if len(ms) == 0 {
 			fmt.Fprintf(&l.funcs, "func %s(x interface{}) (interface{}, bool) { return x, x != nil }\n", h)
@@ -437,19 +445,19 @@ func (l *Lowerer) emitAssert(h string, t types.Type) {
 		}
 		var c, n string
 		for _, m := range ms {
-			c += fmt.Sprintf("_, ok = %s[b.T]\nif !ok { return nil, false }\n", l.mtable(m.Name(), m.Pkg(), m.Type().(*types.Signature)))
+			c += fmt.Sprintf("_, ok = %s[t]\nif !ok { return nil, false }\n", l.mtable(m.Name(), m.Pkg(), m.Type().(*types.Signature)))
 			n += ", " + strconv.Quote(m.Name())
 		}
-		fmt.Fprintf(&l.funcs, "func %s(x interface{}) (interface{}, bool) {\nif x == nil { return nil, false }\nb, ok := x.(%s.Box)\nif ok {\n%sreturn x, true\n}\nif %s.HasMethods(x%s) { return x, true }\nreturn nil, false\n}\n", h, rt, c, rt, n)
+		fmt.Fprintf(&l.funcs, "func %s(x interface{}) (interface{}, bool) {\nif x == nil { return nil, false }\nt, _ := %s.Split(x)\nif t != nil {\nok := false\n%sreturn x, true\n}\nif %s.HasMethods(x%s) { return x, true }\nreturn nil, false\n}\n", h, rt, c, rt, n)
 	case l.tainted(t):
-		val := "b.V.(" + ts + ")"
+		val := "v.(" + ts + ")"
 		if ts == "interface{}" {
-			val = "b.V"
+			val = "v"
 		}
 		if st, ok := under(t).(*types.Struct); ok && st.NumFields() == 0 {
 			val = "z"
 		}
-		fmt.Fprintf(&l.funcs, "func %s(x interface{}) (%s, bool) {\nvar z %s\nb, ok := x.(%s.Box)\nif ok && b.T == %s { return %s, true }\nreturn z, false\n}\n", h, ts, ts, rt, l.td(t), val)
+		fmt.Fprintf(&l.funcs, "func %s(x interface{}) (%s, bool) {\nvar z %s\nv, ok := %s.As(x, %s)\n_ = v\nif ok { return %s, true }\nreturn z, false\n}\n", h, ts, ts, rt, l.td(t), val)
 	default:
 		fmt.Fprintf(&l.funcs, "func %s(x interface{}) (%s, bool) {\nz, ok := x.(%s)\nreturn z, ok\n}\n", h, ts, ts)
 	}
@@ -467,14 +475,6 @@ func (l *Lowerer) must(t types.Type) string {
 	})
 }
 
-// erasedOf spells expression s of interface type t in the erased form.
-func (l *Lowerer) erasedOf(s string, t types.Type) string {
-	if l.compiledIface(t) {
-		return l.imp(rtPath) + ".Un(" + s + ")"
-	}
-	return s
-}
-
 // methodFunc resolves the callee of a method call expression.
 func (e *fnEnv) methodSel(f *ast.SelectorExpr) (types.Type, *types.Func, bool) {
 	if id, ok := ast.Unparen(f.X).(*ast.Ident); ok {
@@ -490,5 +490,3 @@ func (e *fnEnv) methodSel(f *ast.SelectorExpr) (types.Type, *types.Func, bool) {
 	m, ok := o.(*types.Func)
 	return t, m, ok
 }
-
-var reflective = map[string]bool{"encoding/json": true, "encoding/gob": true, "encoding/xml": true, "encoding/binary": true, "reflect": true, "sort": true, "text/template": true, "html/template": true, "database/sql": true, "unsafe": true, "flag": true}

@@ -148,7 +148,7 @@ func (e *fnEnv) typeSwitch(w *writer, s *ast.TypeSwitchStmt, label string) {
 	}
 	xt := e.typeOf(x)
 	tmp := l.fresh("t")
-	w.f("var %s interface{} = %s\n_ = %s", tmp, l.erasedOf(e.expr(x), xt), tmp)
+	w.f("var %s interface{} = %s\n_ = %s", tmp, e.expr(x), tmp)
 	orig := tmp
 	if l.compiledIface(xt) {
 		orig = l.wrapTo(tmp, xt)

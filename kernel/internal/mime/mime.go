@@ -38,7 +38,7 @@ type Bundler interface{ MIMEBundle() map[string]any }
 // Of returns the bundle of one value or of several results.
 func Of(vs []rt.Shown) map[string]any {
 	if len(vs) == 2 && vs[1].Type == "error" {
-		if _, ok := rt.Native(vs[0].Value).(fmt.Stringer); ok || rich(vs[0].Value) != nil {
+		if _, ok := vs[0].Value.(fmt.Stringer); ok || rich(vs[0].Value) != nil {
 			return Of(vs[:1])
 		}
 	}
@@ -60,16 +60,6 @@ func Bundle(v any) map[string]any { return Of([]rt.Shown{{Value: v}}) }
 
 // rich is the bundle of a value that has more than its text, or nil.
 func rich(v any) map[string]any {
-	v = rt.Un(v)
-	if b, ok := v.(rt.Box); ok {
-		if f, ok := b.Method("MIMEBundle").(func(any) map[string]any); ok {
-			return withText(f(b.V), v)
-		}
-		if b.Method("Error") != nil || b.Method("String") != nil {
-			return nil
-		}
-		return table(v)
-	}
 	switch x := v.(type) {
 	case nil:
 		return nil
@@ -124,7 +114,6 @@ func withText(b map[string]any, v any) map[string]any {
 const maxText = 20000
 
 func text(v any) string {
-	v = rt.Native(v)
 	var s string
 	switch x := v.(type) {
 	case nil:

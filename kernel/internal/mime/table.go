@@ -19,22 +19,21 @@ const (
 
 // table is the bundle of a slice of structs with exported fields, of a map, or of a slice of slices; nil for anything else.
 func table(v any) map[string]any {
-	rv := reflect.ValueOf(rt.Raw(v))
-	box, _ := rt.Un(v).(rt.Box)
+	rv := reflect.ValueOf(v)
 	switch {
 	case rv.Kind() == reflect.Map && rv.Len() > 0:
-		return mapTable(rv, box)
+		return mapTable(rv)
 	case rv.Kind() != reflect.Slice || rv.Len() == 0:
 		return nil
 	case rv.Type().Elem().Kind() == reflect.Struct:
-		return structTable(rv, box)
+		return structTable(rv)
 	case rv.Type().Elem().Kind() == reflect.Slice:
-		return rowTable(rv, box)
+		return rowTable(rv)
 	}
 	return nil
 }
 
-func structTable(rv reflect.Value, box rt.Box) map[string]any {
+func structTable(rv reflect.Value) map[string]any {
 	if _, ok := rv.Index(0).Interface().(fmt.Stringer); ok {
 		return nil
 	}
@@ -47,37 +46,29 @@ func structTable(rv reflect.Value, box rt.Box) map[string]any {
 			return nil
 		}
 	}
-	field := func(i int, x any) (string, any) {
-		if name, shown, ok := box.Field(i, x); ok {
-			return name, shown
-		}
-		return et.Field(i).Name, x
-	}
 	var head pretty.Row
 	for i := range et.NumField() {
-		name, _ := field(i, nil)
-		head = append(head, name)
+		head = append(head, et.Field(i).Name)
 	}
 	return render(head, rv.Len(), func(r int) (row pretty.Row) {
 		for i := range et.NumField() {
-			_, shown := field(i, rv.Index(r).Field(i).Interface())
-			row = append(row, entry(shown))
+			row = append(row, entry(rv.Index(r).Field(i).Interface()))
 		}
 		return row
 	})
 }
 
 // mapTable has a row for each key, sorted by number or text.
-func mapTable(rv reflect.Value, box rt.Box) map[string]any {
+func mapTable(rv reflect.Value) map[string]any {
 	keys := rv.MapKeys()
 	sort.Slice(keys, func(i, j int) bool { return rt.Less(keys[i], keys[j]) })
 	return render(pretty.Row{"key", "value"}, len(keys), func(r int) pretty.Row {
-		return pretty.Row{entry(box.Key(keys[r].Interface())), entry(box.Elem(rv.MapIndex(keys[r]).Interface()))}
+		return pretty.Row{entry(keys[r].Interface()), entry(rv.MapIndex(keys[r]).Interface())}
 	})
 }
 
 // rowTable shows a slice of slices of numbers, texts or truths, with the indices above and beside it.
-func rowTable(rv reflect.Value, box rt.Box) map[string]any {
+func rowTable(rv reflect.Value) map[string]any {
 	switch rv.Type().Elem().Elem().Kind() {
 	case reflect.Struct, reflect.Slice, reflect.Map, reflect.Pointer, reflect.Func, reflect.Chan, reflect.Interface, reflect.Array:
 		return nil

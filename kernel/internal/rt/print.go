@@ -29,7 +29,7 @@ func builtinForm(a any) string {
 	if a == nil {
 		return "(0x0,0x0)" // an interface without a value
 	}
-	v := reflect.ValueOf(Raw(a))
+	v := reflect.ValueOf(a)
 	switch v.Kind() {
 	case reflect.String:
 		return v.String()

@@ -231,7 +231,7 @@ func Show(call bool, pairs ...any) {
 		vs = append(vs, Shown{pairs[i].(string), pairs[i+1]})
 	}
 	if n := len(vs) - 1; call && vs[n].Type == "error" {
-		if err, ok := Native(vs[n].Value).(error); ok && err != nil {
+		if err, ok := vs[n].Value.(error); ok && err != nil {
 			panic(Stop{err})
 		}
 		if n == 0 {

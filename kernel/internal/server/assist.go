@@ -11,7 +11,6 @@ import (
 	"gobayes/kernel/internal/assist"
 	"gobayes/kernel/internal/cell"
 	"gobayes/kernel/internal/mime"
-	"gobayes/kernel/internal/rt"
 	"gobayes/kernel/internal/wire"
 )
 
@@ -85,7 +84,7 @@ func (s *Server) value(name string) (text string, ok bool) {
 
 // length is how many elements a slice, map or channel has.
 func length(v any) (int, bool) {
-	r := reflect.ValueOf(rt.Raw(v))
+	r := reflect.ValueOf(v)
 	switch r.Kind() {
 	case reflect.Slice, reflect.Map, reflect.Chan:
 		return r.Len(), true

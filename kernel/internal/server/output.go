@@ -182,7 +182,7 @@ func (h *host) Clear(cell int, wait bool) {
 }
 
 func (h *host) GoroutinePanic(cell int, v any) {
-	h.s.out.write(cell, "stderr", fmt.Appendf(nil, "panic in a goroutine: %v\n", rt.Native(v)))
+	h.s.out.write(cell, "stderr", fmt.Appendf(nil, "panic in a goroutine: %v\n", v))
 }
 
 func (h *host) Stdin(cell int) io.Reader { return &cellInput{h.s.input, cell} }

@@ -91,7 +91,7 @@ func brief(v reflect.Value) string {
 		return "nil"
 	}
 	var text string
-	switch x := rt.Native(v.Interface()).(type) {
+	switch x := v.Interface().(type) {
 	case fmt.Stringer:
 		if v.Kind() == reflect.Pointer && v.IsNil() {
 			return "nil"

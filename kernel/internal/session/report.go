@@ -59,7 +59,7 @@ func (s *Session) Report(err error) Report {
 		if _, ok := pan.Value.(rt.Interrupted); ok {
 			return Interrupted()
 		}
-		text := fmt.Sprint(rt.Native(pan.Value))
+		text := fmt.Sprint(pan.Value)
 		r := Report{Name: "Panic", Value: firstLine(text)}
 		r.Traceback = append([]string{red + "panic" + plain + ": " + text}, s.frames(pan.Frames)...)
 		return r
