@@ -75,7 +75,7 @@ func Source(importPath string) map[string][]byte {
 	return nil
 }
 
-// Companion returns the source of generic functions of a package that is otherwise compiled (sync.OnceValue, rand.N), or nil.
+// Companion returns the source of generic declarations of a package that is otherwise compiled (sync.OnceValue, atomic.Pointer), or nil.
 func Companion(importPath string) []byte {
 	b, err := sourceFS.ReadFile("overlay/" + importPath + "/companion.txt")
 	if err != nil {

@@ -1,13 +1,33 @@
 // Package symbols holds the compiled functions, variables and types that a cell can use, package by package.
 package symbols
 
-import "reflect"
+import (
+	"crypto/hkdf"
+	"crypto/pbkdf2"
+	"hash"
+	"hash/maphash"
+	"maps"
+	"reflect"
+)
 
-// Lookup returns the table of the package with the given import path. It is a function so that a package costs nothing before its first
-// import.
-func Lookup(path string) (table func() map[string]reflect.Value, ok bool) {
-	table, ok = packages[path]
-	return table, ok
+// Table returns the table of the package with the given import path, made anew.
+func Table(path string) (table map[string]reflect.Value, ok bool) {
+	p, ok := packages[path]
+	if !ok {
+		return nil, false
+	}
+	table = p()
+	maps.Copy(table, instances[path])
+	return table, true
+}
+
+// instances are the generic functions that cells can use as they were compiled: for the constraints themselves.
+var instances = map[string]map[string]reflect.Value{
+	"crypto/hkdf": {
+		"Expand": reflect.ValueOf(hkdf.Expand[hash.Hash]), "Extract": reflect.ValueOf(hkdf.Extract[hash.Hash]), "Key": reflect.ValueOf(hkdf.Key[hash.Hash]),
+	},
+	"crypto/pbkdf2": {"Key": reflect.ValueOf(pbkdf2.Key[hash.Hash])},
+	"hash/maphash":  {"Comparable": reflect.ValueOf(maphash.Comparable[any])},
 }
 
 // Has reports whether the package with the given import path is bound.

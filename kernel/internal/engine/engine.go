@@ -289,11 +289,10 @@ func (e *Engine) use(path string) error {
 	case rtPath:
 		table = rt.Symbols()
 	default:
-		symbols, ok := symbols.Lookup(path)
-		if !ok {
+		var ok bool
+		if table, ok = symbols.Table(path); !ok {
 			return fmt.Errorf("engine: package %s has no symbols", path)
 		}
-		table = symbols()
 		e.patch(path, table)
 	}
 	if err := e.interp.Use(interp.Exports{path + "/" + check.BaseName(path): table}); err != nil {

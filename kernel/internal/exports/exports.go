@@ -31,12 +31,14 @@ type Importer struct {
 
 	packages map[string]*types.Package
 	sources  map[*types.Package]*Package
-	generics bool // cmp, iter, slices and maps are loaded
+	generics bool                      // cmp, iter, slices and maps are loaded
+	merged   map[string]*types.Package // with the source of generic declarations in place of their compiled form
+	merging  bool
 }
 
 // New returns an importer that records positions in fset.
 func New(fset *token.FileSet) *Importer {
-	return &Importer{Fset: fset, Context: types.NewContext(), packages: map[string]*types.Package{}, sources: map[*types.Package]*Package{}}
+	return &Importer{Fset: fset, Context: types.NewContext(), packages: map[string]*types.Package{}, merged: map[string]*types.Package{}, sources: map[*types.Package]*Package{}}
 }
 
 // generics are kept as source, in an order in which each imports only earlier ones.
@@ -47,49 +49,66 @@ func (im *Importer) Import(path string) (*types.Package, error) {
 	if path == "unsafe" {
 		return types.Unsafe, nil
 	}
-	if p := im.packages[path]; p != nil && p.Complete() {
+	if p := im.merged[path]; p != nil && !im.merging {
 		return p, nil
 	}
 	for _, g := range generics {
 		if path == g {
-			return im.source(path, stdlib.Source(path))
+			return im.source(path, path, stdlib.Source(path))
 		}
 	}
 	// all packages must refer to one iter.Seq: the source form comes before any export data
 	if !im.generics {
 		im.generics = true // before the loop: they import compiled packages themselves
 		for _, g := range generics {
-			if _, err := im.source(g, stdlib.Source(g)); err != nil {
+			if _, err := im.source(g, g, stdlib.Source(g)); err != nil {
 				return nil, err
 			}
 		}
 	}
-	r, err := stdlib.Export(path)
+	p := im.packages[path]
+	if p == nil || !p.Complete() {
+		r, err := stdlib.Export(path)
+		if err != nil {
+			return nil, err
+		}
+		if p, err = gcexportdata.Read(r, im.Fset, im.packages, path); err != nil {
+			return nil, err
+		}
+	}
+	if src := stdlib.Companion(path); src != nil && !im.merging {
+		return im.merge(p, src)
+	}
+	return p, nil
+}
+
+// merge returns p with the declarations of its companion, which imports p itself, in place of those of the same names.
+func (im *Importer) merge(p *types.Package, companion []byte) (*types.Package, error) {
+	im.merging = true
+	defer func() { im.merging = false }()
+	c, err := im.source("companion/"+p.Path(), p.Path(), map[string][]byte{"companion.go": companion})
 	if err != nil {
 		return nil, err
 	}
-	return gcexportdata.Read(r, im.Fset, im.packages, path)
-}
-
-// Companion returns the source form of a generic function of an otherwise compiled package, or nil.
-func (im *Importer) Companion(path, name string) *types.Func {
-	src := stdlib.Companion(path)
-	if src == nil {
-		return nil
+	m := types.NewPackage(p.Path(), p.Name())
+	for _, n := range p.Scope().Names() {
+		o := p.Scope().Lookup(n)
+		if s := c.Scope().Lookup(n); s != nil && s.Exported() {
+			o = s
+		}
+		m.Scope().Insert(o)
 	}
-	p, err := im.source("companion/"+path, map[string][]byte{"companion.go": src})
-	if err != nil {
-		return nil
-	}
-	f, _ := p.Scope().Lookup(name).(*types.Func)
-	return f
+	m.MarkComplete()
+	im.merged[p.Path()] = m
+	return m, nil
 }
 
 // Source returns the syntax of p, or nil if p is compiled.
 func (im *Importer) Source(p *types.Package) *Package { return im.sources[p] }
 
-func (im *Importer) source(path string, files map[string][]byte) (*types.Package, error) {
-	if p := im.packages[path]; p != nil && p.Complete() {
+// source type-checks the files of a package, which is kept under the name key.
+func (im *Importer) source(key, path string, files map[string][]byte) (*types.Package, error) {
+	if p := im.packages[key]; p != nil && p.Complete() {
 		return p, nil
 	}
 	var names []string
@@ -111,7 +130,7 @@ func (im *Importer) source(path string, files map[string][]byte) (*types.Package
 	if err != nil && !strings.Contains(err.Error(), "imported and not used") {
 		return nil, fmt.Errorf("exports: %s: %w", path, err)
 	}
-	im.packages[path] = pkg
+	im.packages[key] = pkg
 	im.sources[pkg] = &Package{pkg, info, asts}
 	return pkg, nil
 }

@@ -126,6 +126,16 @@ func (e *fnEnv) builtin(x *ast.CallExpr, fun ast.Expr) string {
 			return h + "(" + e.expr(x.Args[0]) + ")"
 		}
 		return name + "(" + e.core(x.Args[0]) + ")"
+	case "unsafe.StringData", "unsafe.String", "unsafe.Add", "unsafe.SliceData", "unsafe.Slice":
+		args := e.exprs(x.Args)
+		if len(args) == 2 {
+			args[1] = "int(" + args[1] + ")"
+		}
+		call := l.imp(rtPath) + strings.TrimPrefix(name, "unsafe") + "(" + strings.Join(args, ", ") + ")"
+		if strings.HasPrefix(name, "unsafe.Slice") {
+			call += ".(" + l.typ(e.typeOf(x)) + ")"
+		}
+		return call
 	case "real", "imag", "close":
 		return name + "(" + e.core(x.Args[0]) + ")"
 	}

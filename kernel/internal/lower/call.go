@@ -39,6 +39,9 @@ func (e *fnEnv) call(x *ast.CallExpr) string {
 		if e.info.Types[a].IsNil() {
 			return "(" + ts + ")(nil)"
 		}
+		if isUnsafe(t) || isUnsafe(e.typeOf(a)) && !isIface(t) {
+			return l.imp(rtPath) + ".Reinterpret(" + e.expr(a) + ", (*" + ts + ")(nil)).(" + ts + ")"
+		}
 		if !strings.ContainsAny(ts, " *()[]<{") || strings.HasPrefix(ts, "[]") || strings.HasPrefix(ts, "map") {
 			return ts + "(" + e.exprConv(a, t) + ")"
 		}
@@ -81,6 +84,12 @@ func (e *fnEnv) call(x *ast.CallExpr) string {
 		}
 	}
 	return e.fun(x.Fun) + "(" + strings.Join(args, ", ") + ")"
+}
+
+// isUnsafe reports whether t is an unsafe.Pointer by another name or none.
+func isUnsafe(t types.Type) bool {
+	b, ok := under(t).(*types.Basic)
+	return ok && b.Kind() == types.UnsafePointer
 }
 
 // holdFunc is the statement that evaluates the function of a call, or a method's receiver, before the arguments, if it acts; x is what it

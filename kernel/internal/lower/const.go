@@ -105,7 +105,7 @@ func (e *fnEnv) exprTo(x ast.Expr, to types.Type) string {
 		return e.wrapIface(e.expr(x), e.typeOf(x), to)
 	}
 	if tv.IsNil() {
-		return "nil"
+		return e.l.nilOf(to)
 	}
 	return e.wrapIface(e.expr(x), e.typeOf(x), to)
 }

@@ -261,12 +261,13 @@ func (e *fnEnv) instance(id *ast.Ident, in types.Instance) string {
 		ta = append(ta, types.Unalias(e.sb.apply(in.TypeArgs.At(i))))
 	}
 	if !e.l.isUser(o.Pkg()) {
-		if c := e.l.im.Companion(o.Pkg().Path(), o.Name()); c != nil {
-			o = c
+		for i, t := range ta { // what is compiled is the instance for the constraints themselves
+			c := o.Type().(*types.Signature).TypeParams().At(i).Constraint()
+			if _, comparable := c.(*types.Named); !types.Identical(t, c) && !(comparable && types.Identical(t, types.Universe.Lookup("any").Type())) {
+				panic(e.l.errf(id.Pos(), "compiled generic %v", o))
+			}
 		}
-		if !e.l.isUser(o.Pkg()) {
-			panic(e.l.errf(id.Pos(), "compiled generic func %v", o))
-		}
+		return e.l.imp(o.Pkg().Path()) + "." + o.Name()
 	}
 	n := e.l.fnName(o, ta)
 	return e.funcValue(n, e.sb.apply(in.Type))

@@ -402,7 +402,7 @@ func (l *Lowerer) convert(s string, from, to types.Type) string {
 	}
 	if b, ok := from.(*types.Basic); ok {
 		if b.Kind() == types.UntypedNil {
-			return "nil"
+			return l.nilOf(to)
 		}
 		if b.Info()&types.IsUntyped != 0 {
 			from = types.Default(b)
@@ -419,6 +419,16 @@ func (l *Lowerer) convert(s string, from, to types.Type) string {
 	}
 	return s
 }
+
+// nilOf spells nil as an interface's value. The interpreter knows no type for a plain nil that stands for a compiled interface.
+func (l *Lowerer) nilOf(t types.Type) string {
+	if t == nil || !l.compiledIface(t) || types.Identical(t, universeError) {
+		return "nil"
+	}
+	return l.once("nil", t, func(name string) { fmt.Fprintf(&l.globals, "var %s %s\n", name, l.typ(t)) })
+}
+
+var universeError = types.Universe.Lookup("error").Type()
 
 // wrapTo spells the conversion of an interface's value to a compiled interface that it implements.
 func (l *Lowerer) wrapTo(s string, to types.Type) string {

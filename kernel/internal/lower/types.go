@@ -116,7 +116,7 @@ func (l *Lowerer) typ(t types.Type) string {
 			return l.typ(types.Default(t))
 		}
 		if t.Kind() == types.UnsafePointer {
-			return l.imp("unsafe") + ".Pointer"
+			return l.imp(rtPath) + ".UnsafePointer"
 		}
 		return t.Name()
 	case *types.Named:
