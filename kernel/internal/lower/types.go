@@ -167,11 +167,7 @@ func (l *Lowerer) typ(t types.Type) string {
 			} else {
 				b.WriteString(l.field(f) + " " + ts)
 			}
-			tag := t.Tag(i)
-			if tag == "" && !f.Exported() {
-				tag = `json:"-" xml:"-"`
-			}
-			if tag != "" {
+			if tag := t.Tag(i); tag != "" {
 				b.WriteString(" " + strconv.Quote(tag))
 			}
 		}
