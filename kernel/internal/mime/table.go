@@ -26,14 +26,16 @@ func table(v any) map[string]any {
 	case rv.Kind() != reflect.Slice || rv.Len() == 0:
 		return nil
 	case rv.Type().Elem().Kind() == reflect.Struct:
-		return structTable(rv)
+		t, _ := rt.Split(v)
+		return structTable(rv, t != nil)
 	case rv.Type().Elem().Kind() == reflect.Slice:
 		return rowTable(rv)
 	}
 	return nil
 }
 
-func structTable(rv reflect.Value) map[string]any {
+// structTable shows structs of which all fields are exported, and those of a cell, whose author wants to see them all.
+func structTable(rv reflect.Value, ofCell bool) map[string]any {
 	if _, ok := rv.Index(0).Interface().(fmt.Stringer); ok {
 		return nil
 	}
@@ -42,7 +44,7 @@ func structTable(rv reflect.Value) map[string]any {
 		return nil
 	}
 	for i := range et.NumField() {
-		if !et.Field(i).IsExported() {
+		if !ofCell && !et.Field(i).IsExported() {
 			return nil
 		}
 	}
@@ -52,7 +54,8 @@ func structTable(rv reflect.Value) map[string]any {
 	}
 	return render(head, rv.Len(), func(r int) (row pretty.Row) {
 		for i := range et.NumField() {
-			row = append(row, entry(rv.Index(r).Field(i).Interface()))
+			f := rv.Index(r).Field(i)
+			row = append(row, entry(reflect.NewAt(f.Type(), f.Addr().UnsafePointer()).Elem().Interface()))
 		}
 		return row
 	})
