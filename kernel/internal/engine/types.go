@@ -4,6 +4,8 @@ import (
 	"errors"
 	"reflect"
 	"unsafe"
+
+	"gobayes/kernel/internal/rtype"
 )
 
 // The interpreter builds the reflect types of structs with placeholders for those that are not built yet, and at the end puts one
@@ -139,7 +141,7 @@ func (g *globals) resolve(names []string) {
 	for _, s := range b.structs {
 		for i, f := range s.fields() {
 			if t, err := b.typeOf(f); err == nil {
-				setFieldType(s.built, i, t)
+				rtype.SetFieldType(s.built, i, t)
 			}
 		}
 	}
@@ -330,21 +332,4 @@ func (b *typeBuilder) typesOf(ts []itype) (rs []reflect.Type, err error) {
 		rs = append(rs, r)
 	}
 	return rs, nil
-}
-
-// The start of a struct's type as package reflect keeps it.
-type rawStruct struct {
-	_       [48]byte
-	pkgPath unsafe.Pointer
-	fields  []struct {
-		name   unsafe.Pointer
-		typ    unsafe.Pointer
-		offset uintptr
-	}
-}
-
-// setFieldType gives a field of a struct that reflect has built another type of the same shape.
-func setFieldType(s reflect.Type, i int, t reflect.Type) {
-	raw := func(t reflect.Type) unsafe.Pointer { return reflect.ValueOf(t).UnsafePointer() }
-	(*rawStruct)(raw(s)).fields[i].typ = raw(t)
 }

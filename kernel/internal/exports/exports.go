@@ -32,13 +32,13 @@ type Importer struct {
 	packages map[string]*types.Package
 	sources  map[*types.Package]*Package
 	generics bool                      // cmp, iter, slices and maps are loaded
-	merged   map[string]*types.Package // with the source of generic declarations in place of their compiled form
+	imported map[string]*types.Package // what Import returned: with the source of generic declarations in place of their compiled form
 	merging  bool
 }
 
 // New returns an importer that records positions in fset.
 func New(fset *token.FileSet) *Importer {
-	return &Importer{Fset: fset, Context: types.NewContext(), packages: map[string]*types.Package{}, merged: map[string]*types.Package{}, sources: map[*types.Package]*Package{}}
+	return &Importer{Fset: fset, Context: types.NewContext(), packages: map[string]*types.Package{}, imported: map[string]*types.Package{}, sources: map[*types.Package]*Package{}}
 }
 
 // generics are kept as source, in an order in which each imports only earlier ones.
@@ -49,7 +49,7 @@ func (im *Importer) Import(path string) (*types.Package, error) {
 	if path == "unsafe" {
 		return types.Unsafe, nil
 	}
-	if p := im.merged[path]; p != nil && !im.merging {
+	if p := im.imported[path]; p != nil && !im.merging {
 		return p, nil
 	}
 	for _, g := range generics {
@@ -76,9 +76,13 @@ func (im *Importer) Import(path string) (*types.Package, error) {
 			return nil, err
 		}
 	}
-	if src := stdlib.Companion(path); src != nil && !im.merging {
+	if im.merging {
+		return p, nil
+	}
+	if src := stdlib.Companion(path); src != nil {
 		return im.merge(p, src)
 	}
+	im.imported[path] = p
 	return p, nil
 }
 
@@ -99,7 +103,7 @@ func (im *Importer) merge(p *types.Package, companion []byte) (*types.Package, e
 		m.Scope().Insert(o)
 	}
 	m.MarkComplete()
-	im.merged[p.Path()] = m
+	im.imported[p.Path()] = m
 	return m, nil
 }
 

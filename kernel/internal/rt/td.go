@@ -186,7 +186,7 @@ func (t *TD) setMethods(typ *rtype.Type) {
 	ms := make([]rtype.Method, 0, len(t.methods))
 	for name, m := range t.methods {
 		ft := m.fn.Type()
-		in, out := signature(ft)
+		in, out := rtype.Signature(ft)
 		ms = append(ms, rtype.Method{Name: name, Type: m.sig.of(reflect.FuncOf(in[1:], out, ft.IsVariadic())), Func: m.fn})
 	}
 	if !typ.SetMethods(ms) {
@@ -218,20 +218,9 @@ func (t *TD) byPointer() map[string]tdMethod {
 	return ms
 }
 
-// signature are the parameters and results of a function's type.
-func signature(ft reflect.Type) (in, out []reflect.Type) {
-	for i := range ft.NumIn() {
-		in = append(in, ft.In(i))
-	}
-	for i := range ft.NumOut() {
-		out = append(out, ft.Out(i))
-	}
-	return in, out
-}
-
 // signature are the types for the parameters and results of a function that the interpreter knows as ft.
 func (t *TD) signature(ft reflect.Type) []reflect.Type {
-	in, out := signature(ft)
+	in, out := rtype.Signature(ft)
 	ts := append(in, out...)
 	for i, p := range t.params {
 		ts[i] = p.of(ts[i])

@@ -75,6 +75,13 @@ var sizes = map[reflect.Kind]uintptr{
 	reflect.Func: unsafe.Sizeof(funcType{}), reflect.Interface: unsafe.Sizeof(structType{}),
 }
 
+func sizeOf(k reflect.Kind) uintptr {
+	if size, ok := sizes[k]; ok {
+		return size
+	}
+	return unsafe.Sizeof(common{})
+}
+
 // Pointer is the address of a type, by which it is known.
 func Pointer(t reflect.Type) unsafe.Pointer { return (*[2]unsafe.Pointer)(unsafe.Pointer(&t))[1] }
 
@@ -108,10 +115,7 @@ type Type struct {
 // New starts a copy of from that prints as name and has room for a number of methods: a declared type of package pkg, or, with pkg "",
 // one without a name.
 func New(from reflect.Type, name, pkg string, methods int) *Type {
-	size, ok := sizes[from.Kind()]
-	if !ok {
-		size = unsafe.Sizeof(common{})
-	}
+	size := sizeOf(from.Kind())
 	tail := uintptr(0)
 	if from.Kind() == reflect.Func {
 		tail = uintptr(from.NumIn()+from.NumOut()) * 8
@@ -215,6 +219,22 @@ func (t *Type) SetFields(pkg string, fs []reflect.StructField) {
 	t.keep = append(t.keep, path, s.fields)
 }
 
+// Signature returns the parameters and results of a function's type.
+func Signature(ft reflect.Type) (in, out []reflect.Type) {
+	for i := range ft.NumIn() {
+		in = append(in, ft.In(i))
+	}
+	for i := range ft.NumOut() {
+		out = append(out, ft.Out(i))
+	}
+	return in, out
+}
+
+// SetFieldType gives a field of a struct that package reflect has built another type of the same shape.
+func SetFieldType(s reflect.Type, i int, t reflect.Type) {
+	(*structType)(Pointer(s)).fields[i].typ = Pointer(t)
+}
+
 // SetSignature sets the parameters and results of a function.
 func (t *Type) SetSignature(ts []reflect.Type) {
 	at := unsafe.Add(t.start(), unsafe.Sizeof(funcType{})+unsafe.Sizeof(uncommon{}))
@@ -230,11 +250,7 @@ func (t *Type) SetMethods(methods []Method) bool {
 		return true
 	}
 	methods = slices.SortedFunc(slices.Values(methods), func(a, b Method) int { return strings.Compare(a.Name, b.Name) })
-	size, ok := sizes[t.Kind()]
-	if !ok {
-		size = unsafe.Sizeof(common{})
-	}
-	u := (*uncommon)(unsafe.Add(t.start(), size))
+	u := (*uncommon)(unsafe.Add(t.start(), sizeOf(t.Kind())))
 	out := unsafe.Slice((*method)(unsafe.Add(unsafe.Pointer(u), u.methods)), len(methods))
 	for i, m := range methods {
 		word, ok := stub(t.byWord(m))
@@ -269,14 +285,8 @@ func (t *Type) byValue(m Method) reflect.Value {
 // forward is m as a function whose receiver is given in another form.
 func (t *Type) forward(m Method, receiver reflect.Type, value func(reflect.Value) any) reflect.Value {
 	ft := m.Func.Type()
-	in := []reflect.Type{receiver}
-	for i := 1; i < ft.NumIn(); i++ {
-		in = append(in, ft.In(i))
-	}
-	var out []reflect.Type
-	for i := range ft.NumOut() {
-		out = append(out, ft.Out(i))
-	}
+	in, out := Signature(ft)
+	in[0] = receiver
 	call := m.Func.Call
 	if ft.IsVariadic() {
 		call = m.Func.CallSlice

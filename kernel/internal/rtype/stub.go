@@ -7,7 +7,7 @@ import (
 )
 
 // A method of a type is a piece of code that knows what it belongs to. Such pieces cannot be made at run time, so there are many
-// that were compiled (stub_amd64.s, stub_arm64.s): number i goes on to the function closures[i], with all arguments in place.
+// that were compiled (stub.h): number i goes on to the function closures[i], with all arguments in place.
 const (
 	numStubs = 1 << 16
 	stubSize = 16 // bytes of code
