@@ -27,12 +27,23 @@ func WriteParquet[T any](path, name string, rows []T) error {
 	return safetensors.WriteFile(path, b.Bytes())
 }
 
-// Sweep removes what killed writes to the Parquet files of a folder have left, once all files are there: a write that still goes on, of
-// one that is there already, fails.
+// Sweep removes what killed writes have left in a folder, once all files are there: a write that still goes on, of one that is there
+// already, fails.
 func Sweep(dir string) error {
-	left, err := filepath.Glob(filepath.Join(dir, ".*.parquet-*")) // safetensors.WriteWith's temporary names
-	for _, f := range left {
-		if e := os.Remove(f); e != nil && !errors.Is(e, os.ErrNotExist) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		temporary, hidden := strings.CutPrefix(entry.Name(), ".") // safetensors.WriteWith's names: .NAME-DIGITS
+		at := strings.LastIndexByte(temporary, '-')
+		if !hidden || at < 0 || strings.Trim(temporary[at+1:], "0123456789") != "" {
+			continue
+		}
+		if _, e := os.Stat(filepath.Join(dir, temporary[:at])); e != nil {
+			continue
+		}
+		if e := os.Remove(filepath.Join(dir, entry.Name())); e != nil && !errors.Is(e, os.ErrNotExist) {
 			err = errors.Join(err, e)
 		}
 	}

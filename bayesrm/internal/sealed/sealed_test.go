@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -67,18 +68,24 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// TestSweep: what a killed write leaves goes, the files stay.
+// TestSweep: what killed writes leave goes, everything else stays.
 func TestSweep(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, "part-00000.parquet")
-	if err := errors.Join(WriteParquet(path, "a", []record{{Name: "x"}}), os.WriteFile(filepath.Join(dir, ".part-00001.parquet-123"), []byte("half"), 0o600), Sweep(dir)); err != nil {
+	for _, name := range []string{"part-0.parquet", ".part-0.parquet-123", "manifest.json", ".manifest.json-4", ".other.json-5", ".manifest.json-x"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Sweep(dir); err != nil {
 		t.Fatal(err)
 	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
-		t.Errorf("%d files, %v", len(left), err)
+	left, err := os.ReadDir(dir)
+	var names []string
+	for _, e := range left {
+		names = append(names, e.Name())
 	}
-	if ok, err := HasParquet(path, "a"); !ok || err != nil {
-		t.Errorf("%v, %v", ok, err)
+	if want := []string{".manifest.json-x", ".other.json-5", "manifest.json", "part-0.parquet"}; err != nil || !slices.Equal(names, want) {
+		t.Errorf("left %q, want %q (%v)", names, want, err)
 	}
 }
 
