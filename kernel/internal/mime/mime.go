@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"reflect"
 	"strings"
+	"unicode/utf8"
 
 	"gobayes/bayesrm/figures"
 	"gobayes/kernel/internal/rt"
@@ -128,14 +129,19 @@ func text(v any) string {
 	return Cut(s)
 }
 
-// Cut leaves out the middle of a long text.
+// Cut leaves out the middle of a long text, between characters.
 func Cut(s string) string {
 	if len(s) <= maxText {
 		return s
 	}
-	r := []rune(s)
-	h := min(maxText/2, len(r)/2)
-	return fmt.Sprintf("%s\n… %d characters …\n%s", string(r[:h]), len(r)-2*h, string(r[len(r)-h:]))
+	from, to := maxText/2, len(s)-maxText/2
+	for from > 0 && !utf8.RuneStart(s[from]) {
+		from--
+	}
+	for to < len(s) && !utf8.RuneStart(s[to]) {
+		to++
+	}
+	return fmt.Sprintf("%s\n… %d bytes …\n%s", s[:from], to-from, s[to:])
 }
 
 // Size of a plot.
