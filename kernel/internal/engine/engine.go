@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,11 +33,13 @@ type Engine struct {
 	interp *interp.Interpreter
 	global *globals
 	used   map[string]bool
-	args   []string // os.Args of the cells
+	mains  map[string]*token.File // of functions that Run will call, without function literals
+	args   []string               // os.Args of the cells
 	trace  trace
 
 	stopper stopper
 	left    <-chan struct{} // closed when the last cancelled run has ended
+	leaving int             // its cell
 }
 
 // stopper holds what the interpreter itself uses to cancel a run. Its own way out, EvalWithContext, returns before the
@@ -74,7 +77,7 @@ func (s stopper) stop() {
 // New returns an engine whose code reads and writes the streams of package rt.
 func New(args []string, lines *cell.Lines) *Engine {
 	debug.SetMaxStack(stackMax)
-	e := &Engine{used: map[string]bool{}, args: args, trace: trace{cells: lines}}
+	e := &Engine{used: map[string]bool{}, mains: map[string]*token.File{}, args: args, trace: trace{cells: lines}}
 	e.interp = interp.New(interp.Options{
 		GoPath: build.Default.GOPATH, Unrestricted: true,
 		Stdin: rt.Stdin, Stdout: rt.Stdout, Stderr: &e.trace,
@@ -103,30 +106,65 @@ type Frame struct {
 	Func string // "" for the cell itself
 }
 
-// Load evaluates declarations, those of types with the given names first, then the function that Run calls, importing the packages before. The function
+// Code is a cell to be loaded, a lower.Program.
+type Code struct {
+	Types   string
+	Named   []string
+	Source  string
+	Vars    []string
+	Main    string
+	Run     string
+	Imports []string
+}
+
+// Load evaluates the declarations of a cell, those of types first, then the function that Run calls, importing the packages before. The function
 // is apart because the interpreter keeps all of what is evaluated together as long as a part of it is declared: Run forgets it.
-func (e *Engine) Load(imports, named []string, types, source, main string) (err error) {
+func (e *Engine) Load(c Code) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("engine: the interpreter failed on this cell: %v", r)
 		}
 	}()
 	e.settle()
-	for _, path := range imports {
+	for _, path := range c.Imports {
 		if err := e.use(path); err != nil {
 			return err
 		}
 	}
-	if err := e.load(types); err != nil {
+	if err := e.load(c.Types); err != nil {
 		return err
 	}
-	if len(named) > 1 {
-		e.global.resolve(named)
+	if len(c.Named) > 1 {
+		e.global.resolve(c.Named)
 	}
-	if err := e.load(source); err != nil {
+	file, err := e.file(func() error { return e.load(c.Source) })
+	if err != nil {
 		return err
 	}
-	return e.load(main)
+	e.global.bare(c.Vars)
+	if !strings.Contains(c.Source, "func") {
+		e.unlist(file)
+	}
+	file, err = e.file(func() error { return e.load(c.Main) })
+	if strings.Count(c.Main, "func") == 1 {
+		e.mains[c.Run] = file
+	}
+	return err
+}
+
+// file returns the file that the interpreter makes of the code that f evaluates, nil for none.
+func (e *Engine) file(f func() error) (*token.File, error) {
+	files := e.interp.FileSet()
+	base := token.Pos(files.Base())
+	err := f()
+	return files.File(base), err
+}
+
+// unlist forgets a file without functions that may be called later: nobody will ask for a line of it.
+func (e *Engine) unlist(f *token.File) {
+	if f != nil {
+		e.interp.FileSet().RemoveFile(f)
+	}
 }
 
 func (e *Engine) load(source string) error {
@@ -158,9 +196,12 @@ func (e *Engine) eval(source string) error {
 	return err
 }
 
-// maxWait is how long a cell waits for an interrupted one that is inside a compiled call. Code that has not come back
-// by then is left behind: it may go on when the call returns, but cannot print.
-const maxWait = time.Second
+// How long a cell waits for an interrupted one that is inside a compiled call, and then for the goroutines that it has started. Code that
+// has not come back by then is left behind: it may go on when the call returns, but cannot print.
+const (
+	maxWait       = time.Second
+	maxGoroutines = 100 * time.Millisecond
+)
 
 // settle waits for an interrupted run and lets function values made before it be called again.
 func (e *Engine) settle() {
@@ -170,6 +211,9 @@ func (e *Engine) settle() {
 	select {
 	case <-e.left:
 	case <-time.After(maxWait):
+	}
+	for until := time.Now().Add(maxGoroutines); rt.Going(e.leaving) > 0 && time.Now().Before(until); {
+		time.Sleep(time.Millisecond)
 	}
 	e.left = nil
 	atomic.StoreUint64(e.stopper.run, e.stopper.base)
@@ -211,14 +255,12 @@ func (e *Engine) Run(ctx context.Context, cell int, fn string) error {
 		e.stopper.mu.Lock()
 		defer e.stopper.mu.Unlock()
 		e.global.forget(fn)
+		e.unlist(e.mains[fn])
+		delete(e.mains, fn)
 	}()
 	return e.run(ctx, cell, fn, func() error {
-		files := e.interp.FileSet()
-		base := token.Pos(files.Base())
-		err := e.eval(fn + "()")
-		if f := files.File(base); f != nil {
-			files.RemoveFile(f)
-		}
+		file, err := e.file(func() error { return e.eval(fn + "()") })
+		e.unlist(file)
 		return err
 	})
 }
@@ -259,11 +301,11 @@ func (e *Engine) run(ctx context.Context, n int, top string, code func() error) 
 	case <-ctx.Done():
 		rt.Abandon(n)
 		e.stopper.stop()
-		e.left = ended
+		e.left, e.leaving = ended, n
 		return ctx.Err()
 	case <-deep:
 		e.stopper.stop()
-		e.left = ended
+		e.left, e.leaving = ended, n
 		return &Panic{Value: fmt.Sprintf("stack overflow: a function calls itself without end (the stack is beyond %d MB)", stackLimit>>20)}
 	}
 	if err == nil {

@@ -49,6 +49,23 @@ func (g *globals) forget(name string) {
 	}
 }
 
+// bare lets go of the syntax of variables: the interpreter looks at it to order their values, and these have none.
+func (g *globals) bare(names []string) {
+	for _, n := range names {
+		if s := g.symbol(n); s.IsValid() {
+			field(s.Elem(), "node").SetZero()
+		}
+	}
+}
+
+// symbol is what a name of package main stands for, the zero Value for nothing.
+func (g *globals) symbol(name string) reflect.Value {
+	if s := g.scopes.MapIndex(reflect.ValueOf("main")); s.IsValid() {
+		return field(s.Elem(), "sym").MapIndex(reflect.ValueOf(name))
+	}
+	return reflect.Value{}
+}
+
 // field is the field of an addressable struct of the interpreter, readable and writable.
 func field(v reflect.Value, name string) reflect.Value {
 	f := v.FieldByName(name)

@@ -154,7 +154,7 @@ func (g *globals) resolve(names []string) {
 
 // typeNamed is what a name of package main declares, the zero itype for no type.
 func (g *globals) typeNamed(name string) itype {
-	sym := field(g.scopes.MapIndex(reflect.ValueOf("main")).Elem(), "sym").MapIndex(reflect.ValueOf(name))
+	sym := g.symbol(name)
 	if !sym.IsValid() {
 		return itype{}
 	}

@@ -88,7 +88,7 @@ func (l *Lowerer) td(t types.Type) string {
 	s := l.fresh("td")
 	remember(l, l.tds, key, s)
 	rt := l.imp(rtPath)
-	fmt.Fprintf(&l.globals, "var %s *%s.TD\n", s, rt)
+	l.global(s, "*"+rt+".TD")
 	pkg := ""
 	if n, ok := types.Unalias(t).(*types.Named); ok {
 		pkg = n.Obj().Pkg().Name()
@@ -320,7 +320,7 @@ func (l *Lowerer) mtable(name string, pkg *types.Package, sig *types.Signature) 
 	remember(l, l.mts, key, s)
 	_, _, hdr, res := l.paramList(sig)
 	rt := l.imp(rtPath)
-	fmt.Fprintf(&l.globals, "var %s map[*%s.TD]func(r interface{}%s)%s\n", s, rt, pre(hdr), res)
+	l.global(s, fmt.Sprintf("map[*%s.TD]func(r interface{}%s)%s", rt, pre(hdr), res))
 	fmt.Fprintf(&l.tdMake, "%s = map[*%s.TD]func(r interface{}%s)%s{}\n", s, rt, pre(hdr), res)
 	return s
 }
@@ -425,7 +425,7 @@ func (l *Lowerer) nilOf(t types.Type) string {
 	if t == nil || !l.compiledIface(t) || types.Identical(t, universeError) {
 		return "nil"
 	}
-	return l.once("nil", t, func(name string) { fmt.Fprintf(&l.globals, "var %s %s\n", name, l.typ(t)) })
+	return l.once("nil", t, func(name string) { l.global(name, l.typ(t)) })
 }
 
 var universeError = types.Universe.Lookup("error").Type()

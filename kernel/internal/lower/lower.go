@@ -27,6 +27,7 @@ type Program struct {
 	Types   string   // declarations of types, to be evaluated once and first; "" for none
 	Named   []string // what they declare
 	Source  string   // the other declarations; "" for none
+	Vars    []string // the variables among them
 	Main    string   // the function that runs the cell, to be evaluated after Source and called once
 	Run     string   // its name
 	Imports []string // compiled packages that it imports for the first time
@@ -66,6 +67,7 @@ type Lowerer struct {
 	declared  []string // what types declares
 	funcs     bytes.Buffer
 	globals   bytes.Buffer
+	vars      []string // what globals declares
 	tdMake    bytes.Buffer
 	tdInit    bytes.Buffer
 	initBuf   bytes.Buffer
@@ -142,7 +144,7 @@ func (l *Lowerer) Cell(c *check.Cell, n int) (p Program, err error) {
 		}
 	}()
 	l.cell, l.main = n, c.Types
-	l.typeQueue, l.fnQueue, l.tdQueue, l.declared, l.env, l.canonMode = nil, nil, nil, nil, nil, 0
+	l.typeQueue, l.fnQueue, l.tdQueue, l.declared, l.vars, l.env, l.canonMode = nil, nil, nil, nil, nil, nil, 0
 	for _, b := range []*bytes.Buffer{&l.types, &l.funcs, &l.globals, &l.tdMake, &l.tdInit, &l.initBuf} {
 		b.Reset()
 	}
@@ -156,7 +158,7 @@ func (l *Lowerer) Cell(c *check.Cell, n int) (p Program, err error) {
 	scope := c.Types.Scope()
 	for _, name := range scope.Names() {
 		if v, ok := scope.Lookup(name).(*types.Var); ok && v.Pkg() == c.Types && l.gnames[v] == "" {
-			fmt.Fprintf(&l.globals, "var %s %s\n", l.gname(v), l.typ(v.Type()))
+			l.global(l.gname(v), l.typ(v.Type()))
 		}
 	}
 	declares := false
@@ -197,10 +199,16 @@ func (l *Lowerer) Cell(c *check.Cell, n int) (p Program, err error) {
 	b.Write(l.globals.Bytes())
 	b.Write(l.funcs.Bytes())
 	if b.Len() > len(clause) {
-		p.Source = b.String()
+		p.Source, p.Vars = b.String(), l.vars
 	}
 	p.Main = fmt.Sprintf("%sfunc %s() {\n%s%s%s%s}\n", clause, p.Run, l.tdMake.String(), l.tdInit.String(), l.initBuf.String(), body)
 	return p, nil
+}
+
+// global declares a variable that outlives the cell.
+func (l *Lowerer) global(name, typ string) {
+	fmt.Fprintf(&l.globals, "var %s %s\n", name, typ)
+	l.vars = append(l.vars, name)
 }
 
 // funcNamed queues a function declared in the cell; methods and generic functions follow when something uses them.
@@ -457,7 +465,7 @@ func (l *Lowerer) initPkg(p *types.Package) {
 	scope := p.Scope()
 	for _, name := range scope.Names() {
 		if v, ok := scope.Lookup(name).(*types.Var); ok {
-			fmt.Fprintf(&l.globals, "var %s %s\n", l.gname(v), l.typ(v.Type()))
+			l.global(l.gname(v), l.typ(v.Type()))
 		}
 	}
 	e := l.newEnv(p)

@@ -243,6 +243,31 @@ func Show(call bool, pairs ...any) {
 	}
 }
 
+// going counts the goroutines that cells have started and that have not ended.
+var going = map[int]int{}
+
+// Go says that the calling goroutine's cell is about to start one.
+func Go() { count(1) }
+
+// Gone says that the calling goroutine ends.
+func Gone() { count(-1) }
+
+func count(n int) {
+	mu.Lock()
+	defer mu.Unlock()
+	c := cellOf()
+	if going[c] += n; going[c] == 0 {
+		delete(going, c)
+	}
+}
+
+// Going is how many goroutines of a cell have not ended.
+func Going(cell int) int {
+	mu.RLock()
+	defer mu.RUnlock()
+	return going[cell]
+}
+
 // GoPanic takes the panic of a goroutine: it is reported, and neither the process nor the session ends.
 func GoPanic(v any) {
 	if _, ok := Recover(v).(Interrupted); ok {

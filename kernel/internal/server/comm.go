@@ -71,8 +71,9 @@ func (c *comms) Capture(sink rt.Sink, f func()) {
 	_, cell, _ := rt.HostOf()
 	run := &cellRun{sink: sink}
 	if outer := c.s.out.cellOf(cell); outer != nil {
-		run.parent, run.count, run.ctx = outer.parent, outer.count, outer.ctx
+		run.parent, run.count, run.ctx = outer.parent, outer.count, outer.context()
 	}
+	defer run.setContext(ended)
 	n := int(c.s.serial.Add(1))
 	c.s.out.begin(n, run)
 	defer rt.Start(rt.Current())

@@ -178,13 +178,33 @@ type cellRun struct {
 	silent     bool
 	stdin      bool
 	count      int
-	ctx        context.Context
 	capture    func([]rt.Shown) // takes the shown value, for user expressions
 	sink       rt.Sink          // takes the outputs, for widgets
 
 	mu      sync.Mutex
-	payload []any // of the reply
+	ctx     context.Context // while it runs
+	payload []any           // of the reply
 }
+
+// context is the cell's own, cancelled when it has ended.
+func (c *cellRun) context() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ctx
+}
+
+func (c *cellRun) setContext(ctx context.Context) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ctx = ctx
+}
+
+// ended is the context of all cells that have ended: that of each would be kept as long as the session.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // page adds a screen for the pager to the reply.
 func (c *cellRun) page(data map[string]any) {
@@ -224,8 +244,9 @@ func (s *Server) within(ctx context.Context, c *cellRun, f func(ctx context.Cont
 	n := int(s.serial.Add(1))
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var clear func()
-	c.ctx, clear = s.withProgress(ctx, n)
+	with, clear := s.withProgress(ctx, n)
+	c.setContext(with)
+	defer c.setContext(ended)
 	s.current.set(cancel)
 	defer s.current.set(nil)
 	s.out.begin(n, c)

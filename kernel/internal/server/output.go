@@ -188,8 +188,10 @@ func (h *host) GoroutinePanic(cell int, v any) {
 func (h *host) Stdin(cell int) io.Reader { return &cellInput{h.s.input, cell} }
 
 func (h *host) Context(cell int) context.Context {
-	if c := h.s.out.cellOf(cell); c != nil && c.ctx != nil {
-		return c.ctx
+	if c := h.s.out.cellOf(cell); c != nil {
+		if ctx := c.context(); ctx != nil {
+			return ctx
+		}
 	}
 	return context.Background()
 }
@@ -259,11 +261,12 @@ func (r *cellInput) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		in.s.stdin.Send(c.id, f)
+		ctx := c.context()
 		select {
 		case line := <-in.answer:
 			in.rest = []byte(line + "\n")
-		case <-c.ctx.Done():
-			return 0, c.ctx.Err()
+		case <-ctx.Done():
+			return 0, ctx.Err()
 		}
 	}
 	n := copy(p, in.rest)

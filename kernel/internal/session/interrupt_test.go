@@ -23,6 +23,7 @@ func TestInterrupt(t *testing.T) {
 		{"loop in a function literal", "n := 0", "f := func() { for { n++; _ = strings.ToUpper(\"a\") } }\nf()", "40 + 2", "42"},
 		{"loop in a callback", "xs := []int{3, 1, 2}", "sort.Slice(xs, func(i, j int) bool { for {}; return false })", "len(xs)", "3"},
 		{"method of an earlier cell", "type T struct{ n int }\nfunc (t *T) Inc() { t.n++ }\nt := &T{}", "for { t.Inc() }", "t.n = 1\nt.Inc()\nt.n", "2"},
+		{"goroutine in a compiled call", "n := 0\nb := make([]byte, 32<<20)", "go func() { for { n++; sha256.Sum256(b) } }()\nselect {}", "m := n\ntime.Sleep(200 * time.Millisecond)\nn == m", "true"},
 		{"context in use", "x := 1", "<-ctx.Done()\nfor {}", "ctx.Err() == nil", "true"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -269,7 +269,7 @@ func (d *draft) part(n int, name, fn string, units []cell.Unit, last bool) (run 
 	if err != nil {
 		return "", err
 	}
-	if err := d.s.engine.Load(p.Imports, p.Named, p.Types, p.Source, p.Main); err != nil {
+	if err := d.s.engine.Load(engine.Code(p)); err != nil {
 		d.s.low.Rollback()
 		return "", err
 	}
