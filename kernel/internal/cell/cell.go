@@ -64,6 +64,7 @@ func split(name, src string) (units []Unit, failed []error) {
 	cur := piece{start: -1}
 	depth, n := 0, 0
 	closed := false // a block has ended at depth 0: the header of for, if, switch, select is over
+	begins := false // a statement begins: a piece does, and what follows a label
 	flush := func(end int, explicit bool) {
 		if cur.start >= 0 {
 			cur.end, cur.silent = end, explicit
@@ -98,9 +99,14 @@ func split(name, src string) (units []Unit, failed []error) {
 			}
 		}
 		if cur.start < 0 {
-			cur.start, cur.first, closed = off, tok, false
+			cur.start, begins = off, true
 		}
-		if n++; n == 2 {
+		if begins {
+			cur.first, closed, n = tok, false, 0
+		}
+		n++
+		begins = n == 2 && tok == token.COLON && cur.first == token.IDENT
+		if n == 2 {
 			cur.sec = tok
 		}
 	}

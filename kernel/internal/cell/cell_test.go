@@ -16,6 +16,7 @@ func TestSplit(t *testing.T) {
 		{"mix", "import \"fmt\"\nx := 1\nfunc f() int { return x }\ntype T int\nvar y = 2\nf()", []Kind{Import, Var, Func, Type, Var, Expr}},
 		{"header semicolons", "for i := 0; i < 3; i++ { f(i) }", []Kind{Stmt}},
 		{"if with init", "if x := 1; x > 0 { f() } else if y := 2; y > 0 { g() }\nh()", []Kind{Stmt, Expr}},
+		{"label", "again:\nfor i := 0; i < 3; i++ { continue again }\nf()", []Kind{Stmt, Expr}},
 		{"one line", "a := 1; b := 2; a + b", []Kind{Var, Var, Expr}},
 		{"literal called", "func() { f() }()", []Kind{Expr}},
 		{"method", "func (t T) M() int { return 1 }", []Kind{Func}},

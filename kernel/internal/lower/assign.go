@@ -152,17 +152,14 @@ func (e *fnEnv) assign(w *writer, s *ast.AssignStmt) {
 	if s.Tok != token.ASSIGN {
 		// op-assign
 		op := s.Tok.String()
-		lt := e.typeOf(s.Lhs[0])
+		t := e.typeOf(s.Lhs[0])
 		var r string
 		if s.Tok == token.SHL_ASSIGN || s.Tok == token.SHR_ASSIGN {
-			r = e.count(s.Rhs[0])
+			t, r = e.typeOf(s.Rhs[0]), e.count(s.Rhs[0])
 		} else {
-			r = e.exprTo(s.Rhs[0], lt)
+			r = e.exprTo(s.Rhs[0], t)
 		}
-		lhs := e.expr(s.Lhs[0])
-		if e.acts(s.Rhs[0]) { // operands on the left come first
-			lhs = e.lhsOperand(w, s.Lhs[0])
-		}
+		lhs, r := e.callsFirst(w, s.Lhs[0], s.Rhs[0], t, r)
 		w.f("%s %s %s", lhs, op, r)
 		return
 	}
@@ -171,7 +168,9 @@ func (e *fnEnv) assign(w *writer, s *ast.AssignStmt) {
 			e.discard(w, s.Rhs[0])
 			return
 		}
-		w.f("%s = %s", e.expr(s.Lhs[0]), e.exprTo(s.Rhs[0], e.typeOf(s.Lhs[0])))
+		lt := e.typeOf(s.Lhs[0])
+		lhs, r := e.callsFirst(w, s.Lhs[0], s.Rhs[0], lt, e.exprTo(s.Rhs[0], lt))
+		w.f("%s = %s", lhs, r)
 		return
 	}
 	var lhs []string
@@ -219,6 +218,23 @@ func (e *fnEnv) varName(o types.Object) string {
 		return e.l.gname(o)
 	}
 	return e.local(o)
+}
+
+// callsFirst spells the left side of an assignment and its value, spelled r, of type t. As the compiler does, it takes the element or the
+// field to assign to after the calls, which may move it or panic; the interpreter would take it before.
+func (e *fnEnv) callsFirst(w *writer, lhs, rhs ast.Expr, t types.Type, r string) (left, right string) {
+	if _, plain := ast.Unparen(lhs).(*ast.Ident); plain || !e.acts(rhs) {
+		return e.expr(lhs), r
+	}
+	if e.acts(lhs) {
+		left = e.lhsOperand(w, lhs)
+	}
+	v := e.l.fresh("v")
+	w.f("var %s %s = %s", v, e.l.typ(t), r)
+	if left == "" {
+		left = e.expr(lhs)
+	}
+	return left, v
 }
 
 // lhsOperand hoists index and pointer operands of a left-hand side so a parallel assignment keeps the spec order.

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -11,10 +12,40 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gobayes/kernel/internal/engine"
 )
 
-// TestOracle: random programs print what the compiler makes of them. BAYESRM_ORACLE sets how many (30), BAYESRM_SEED the first.
+// TestOracle: random programs, and random sequences of cells, print what the compiler makes of them. BAYESRM_ORACLE sets how many of each
+// (30), BAYESRM_SEED the first.
 func TestOracle(t *testing.T) {
+	t.Run("programs", func(t *testing.T) {
+		oracle(t, program, func(seed int) (string, error) {
+			nb := newNotebook()
+			_, err := nb.run(fmt.Sprintf("%s%sfunc main() { p%d() }\nmain()", preamble, program(seed), seed), 20*time.Second)
+			return nb.h.out.String(), err
+		})
+	})
+	t.Run("cells", func(t *testing.T) {
+		oracle(t, func(seed int) string { return compiled(seed, cellsOf(seed)) }, func(seed int) (string, error) {
+			nb := newNotebook()
+			for _, c := range append([]string{preamble}, cellsOf(seed)...) {
+				_, err := nb.run(inSession(c), 20*time.Second)
+				var p *engine.Panic
+				switch {
+				case errors.As(err, &p):
+					fmt.Fprintln(&nb.h.out, "panic", p.Value)
+				case err != nil:
+					return "", fmt.Errorf("%w\nin\n%s", err, inSession(c))
+				}
+			}
+			return nb.h.out.String(), nil
+		})
+	})
+}
+
+// oracle compares what run prints for each seed with what the compiler makes of source, which declares a function p<seed>.
+func oracle(t *testing.T, source func(seed int) string, run func(seed int) (string, error)) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("needs the go command to compile the programs")
 	}
@@ -30,7 +61,7 @@ func TestOracle(t *testing.T) {
 		var main strings.Builder
 		all := preamble
 		for range min(count, 30) {
-			batch[first] = program(first)
+			batch[first] = source(first)
 			all += batch[first]
 			fmt.Fprintf(&main, "\tfmt.Println(\"== %d\")\n\tp%[1]d()\n", first)
 			first++
@@ -47,10 +78,9 @@ func TestOracle(t *testing.T) {
 		for _, part := range strings.Split(text, "== ")[1:] {
 			seed, want, _ := strings.Cut(part, "\n")
 			n, _ := strconv.Atoi(seed)
-			nb := newNotebook()
-			if _, err := nb.run(preamble+batch[n]+"func main() { p"+seed+"() }\nmain()", 20*time.Second); err != nil {
+			if got, err := run(n); err != nil {
 				t.Errorf("seed %d: %v\n%s", n, err, batch[n])
-			} else if got := nb.h.out.String(); got != want {
+			} else if got != want {
 				t.Errorf("seed %d printed\n%s\nthe compiler's\n%s\nof\n%s", n, got, want, batch[n])
 			}
 		}
@@ -110,6 +140,7 @@ type writer struct {
 	indent int
 	labels []string // of loops around
 	inLoop bool
+	cells  bool // variables of indent 0 are a session's
 }
 
 // program is the text of the functions of a random program, of which p<seed> is the one to call.
@@ -162,14 +193,23 @@ var kinds = []string{"int", "int", "uint8", "float64", "string", "bool", "[]int"
 func (w *writer) declare(typ string) {
 	w.n++
 	name := fmt.Sprintf("v%d", w.n)
-	x := w.expr(typ, 2)
-	if w.IntN(2) == 0 {
-		w.line("var %s %s = %s", name, typ, x)
-	} else {
-		w.line("%s := (%s)(%s)", name, typ, x)
-	}
-	w.line("_ = %s", name)
+	w.assign(name, typ, w.expr(typ, 2))
 	w.vars[typ] = append(w.vars[typ], name)
+}
+
+// assign writes the declaration of a variable with a value.
+func (w *writer) assign(name, typ, x string) {
+	form := "var %s %s = %s"
+	switch brief, top := w.IntN(2) == 0, w.cells && w.indent == 0; {
+	case brief && top:
+		form = "«%s := %s» (%[2]s)(%s)"
+	case top:
+		form = "«var %s %s» = %s"
+	case brief:
+		form = "%s := (%s)(%s)"
+	}
+	w.line(form, name, typ, x)
+	w.line("_ = %s", name)
 }
 
 func (w *writer) some(typ string) string {
@@ -187,6 +227,10 @@ func (w *writer) stmt() {
 	case 0, 1, 2, 3:
 		w.declare(kinds[w.IntN(len(kinds))])
 	case 4:
+		if w.cells { // without panics: the compiler may assign a before what panics, and later cells show a
+			w.line("a, %s = %s, %s + 1", []string{"b", "r"}[w.IntN(2)], w.some("int"), w.some("int"))
+			break
+		}
 		w.line("a, %s = %s, %s", []string{"b", "r", "_"}[w.IntN(3)], w.expr("int", 2), w.expr("int", 2))
 	case 5:
 		w.line("%s %s %s", w.some("int"), []string{"+=", "-=", "*=", "^=", "|=", "&^="}[w.IntN(6)], w.expr("int", 2))

@@ -36,6 +36,7 @@ type conn struct {
 	cond       *sync.Cond
 	out, spare []byte
 	writing    bool
+	held       bool // a message is being written
 	closed     bool
 	err        error
 }
@@ -80,8 +81,9 @@ func (c *conn) follow(b []byte) error {
 	return nil
 }
 
-// Write queues p. When the peer leaves more than maxQueue unread for stallLimit it is cut off.
-func (c *conn) Write(p []byte) (int, error) {
+// hold keeps back what is written until release, so that a message leaves in one piece. When the peer leaves more than maxQueue unread for
+// stallLimit it is cut off.
+func (c *conn) hold() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.out) > maxQueue {
@@ -97,11 +99,25 @@ func (c *conn) Write(p []byte) (int, error) {
 		}
 		t.Stop()
 	}
+	c.held = true
+}
+
+func (c *conn) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held = false
+	c.cond.Broadcast()
+}
+
+// Write queues p.
+func (c *conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.err != nil || c.closed {
 		return 0, net.ErrClosed
 	}
 	c.out = append(c.out, p...)
-	if !c.writing {
+	if !c.writing && !c.held {
 		c.cond.Broadcast()
 	}
 	return len(p), nil
@@ -111,7 +127,7 @@ func (c *conn) flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		for len(c.out) == 0 && !c.closed && c.err == nil {
+		for (len(c.out) == 0 || c.held) && !c.closed && c.err == nil {
 			c.cond.Wait()
 		}
 		if c.err != nil || len(c.out) == 0 {

@@ -24,6 +24,8 @@ type Peer struct {
 func (p *Peer) Send(frames [][]byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.out.hold()
+	defer p.out.release()
 	return p.zmq.SendMsg(zmq4.NewMsgFrom(frames...))
 }
 
