@@ -18,14 +18,14 @@ import (
 	"time"
 )
 
-// failing are the examples of the standard library that do not print what they say, and why.
+// failing are the examples of the standard library that do not print what they say, and why; those that do so by chance say "sometimes".
 var failing = map[string]string{
 	"log/example_test.go Logger":                   "the line of the caller is the interpreter's",
 	"log/example_test.go Logger_Output":            "the line of the caller is the interpreter's",
 	"log/slog/example_wrap_test.go _wrapping":      "the line of the caller is the interpreter's",
 	"runtime/example_test.go Frames":               "the frames are the interpreter's",
 	"runtime/example_test.go AddCleanup":           "a generic function that is compiled for no type",
-	"os/signal/example_unix_test.go NotifyContext": "an interrupt stops the program",
+	"os/signal/example_unix_test.go NotifyContext": "sometimes: an interrupt stops the program",
 }
 
 // TestExamples runs the examples of the standard library that say what they print, each as a program.
@@ -74,7 +74,7 @@ func TestExamples(t *testing.T) {
 					passed++
 				}
 				switch cause, known := failing[title]; {
-				case known && why == "":
+				case known && why == "" && !strings.HasPrefix(cause, "sometimes"):
 					t.Errorf("%s passes, but is said to fail: %s", title, cause)
 				case !known && why != "":
 					t.Errorf("%s %s", title, why)

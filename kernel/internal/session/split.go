@@ -41,7 +41,11 @@ func split(units []cell.Unit, live func(name string) bool) [][]cell.Unit {
 			imports = append(imports, u)
 			continue
 		case cell.Func, cell.Type:
-			decls = append(decls, u)
+			if d, ok := u.Decl.(*ast.FuncDecl); ok && isInit(d) {
+				add(called(u, d))
+			} else {
+				decls = append(decls, u)
+			}
 			continue
 		case cell.Var:
 			self := false
@@ -71,6 +75,20 @@ func split(units []cell.Unit, live func(name string) bool) [][]cell.Unit {
 		parts[i] = append(append([]cell.Unit{}, imports...), parts[i]...)
 	}
 	return parts
+}
+
+// isInit reports whether d is an init function as it has to be.
+func isInit(d *ast.FuncDecl) bool {
+	return d.Name.Name == "init" && d.Recv == nil && d.Body != nil && d.Type.Params.NumFields()+d.Type.Results.NumFields() == 0 && d.Type.TypeParams == nil
+}
+
+// called is an init function as what a cell means by it: a statement that calls it where it stands.
+func called(u cell.Unit, d *ast.FuncDecl) cell.Unit {
+	name, end := d.Name.Pos()-d.Pos(), d.Body.End()-d.Pos()
+	u.Text = u.Text[:name] + strings.Repeat(" ", len("init")) + u.Text[int(name)+len("init"):end] + "()"
+	u.Kind, u.Decl = cell.Expr, nil
+	u.Stmt = &ast.ExprStmt{X: &ast.CallExpr{Fun: &ast.FuncLit{Type: d.Type, Body: d.Body}}}
+	return u
 }
 
 // place is the part that a declaration belongs to: the first in which all variables that it mentions, itself or through
