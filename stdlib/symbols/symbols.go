@@ -8,6 +8,7 @@ import (
 	"hash/maphash"
 	"maps"
 	"reflect"
+	"weak"
 )
 
 // Table returns the table of the package with the given import path, made anew.
@@ -28,6 +29,7 @@ var instances = map[string]map[string]reflect.Value{
 	},
 	"crypto/pbkdf2": {"Key": reflect.ValueOf(pbkdf2.Key[hash.Hash])},
 	"hash/maphash":  {"Comparable": reflect.ValueOf(maphash.Comparable[any])},
+	"weak":          {"Make": reflect.ValueOf(weak.Make[any])},
 }
 
 // Has reports whether the package with the given import path is bound.
