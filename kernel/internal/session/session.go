@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"go/types"
 	"runtime/debug"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -299,6 +300,9 @@ func (d *draft) retyped(c *check.Cell) []string {
 // dependents adds to again the declarations that use one of the changed names, directly or not, and what must come with
 // them: a type with all its methods.
 func (d *draft) dependents(own, again map[string]*declared, changed []string) {
+	if !slices.ContainsFunc(changed, func(name string) bool { t, _, _ := strings.Cut(name, "."); return d.lookup(t) != nil }) {
+		return // all names are new: a session of any age has nothing that uses them
+	}
 	all := d.all()
 	var keys []string
 	for k := range all {
@@ -354,11 +358,10 @@ func (d *draft) dependents(own, again map[string]*declared, changed []string) {
 // record keeps what the part declared, with the objects that each declaration uses.
 func (d *draft) record(c *check.Cell, own, again map[string]*declared) {
 	scope := c.Types.Scope()
-	before := d.all()
 	for _, n := range c.Own {
-		o := scope.Lookup(n)
+		o, before := scope.Lookup(n), d.lookup(n)
 		if v, ok := o.(*types.Var); ok {
-			if old, ok := d.lookup(n).(*types.Var); ok && !d.s.low.Predeclared(old) && types.Identical(old.Type(), v.Type()) {
+			if old, ok := before.(*types.Var); ok && !d.s.low.Predeclared(old) && types.Identical(old.Type(), v.Type()) {
 				continue // it lives in the old variable
 			}
 		}
@@ -366,8 +369,8 @@ func (d *draft) record(c *check.Cell, own, again map[string]*declared) {
 		if own[n] == nil && again[n] == nil {
 			d.dropped = append(d.dropped, n)
 		}
-		if tn, ok := o.(*types.TypeName); ok && own[tn.Name()] != nil {
-			for k := range before {
+		if tn, ok := o.(*types.TypeName); ok && own[tn.Name()] != nil && before != nil {
+			for k := range d.all() {
 				if strings.HasPrefix(k, n+".") && own[k] == nil {
 					d.dropped = append(d.dropped, k)
 				}
