@@ -153,10 +153,11 @@ func (e *fnEnv) fun(f ast.Expr) string {
 		e.calling = false
 		return s
 	}
-	s := e.expr(f)
-	if _, ok := ast.Unparen(f).(*ast.FuncLit); ok {
+	if lit, ok := ast.Unparen(f).(*ast.FuncLit); ok {
+		_, s := e.funcLit(lit)
 		return s
 	}
+	s := e.expr(f)
 	if sg, ok := under(e.typeOf(f)).(*types.Signature); ok && e.l.sigErased(sg) && !e.direct(f) {
 		return e.postfixStr(f, s) + ".(func" + e.l.sig(sg, nil) + ")"
 	}

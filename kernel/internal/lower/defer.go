@@ -10,7 +10,11 @@ func (e *fnEnv) goStmt(w *writer, call *ast.CallExpr) {
 	l := e.l
 	rt := l.imp(rtPath)
 	fn, args := e.hoistCall(w, call)
-	w.f("%s.Go()\ngo func() {\ndefer %s.Gone()\ndefer func() { if r := recover(); r != nil { %s.GoPanic(r) } }()\n%s(%s)\n}()", rt, rt, rt, fn, strings.Join(args, ", "))
+	start := "go func() {\ndefer %s.Gone()\ndefer func() { if r := recover(); r != nil { %s.GoPanic(r) } }()\n%s(%s)\n}()"
+	if e.inLoop() { // see ownFrame
+		start = "func() {\n" + start + "\n}()"
+	}
+	w.f("%s.Go()\n"+start, rt, rt, rt, fn, strings.Join(args, ", "))
 }
 
 // hoistCall evaluates the function value and the arguments of a go/defer call now, in fresh scope variables.

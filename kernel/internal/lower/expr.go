@@ -39,7 +39,7 @@ func (e *fnEnv) expr(x ast.Expr) string {
 	case *ast.BasicLit:
 		return x.Value
 	case *ast.FuncLit:
-		return e.funcLit(x)
+		return e.ownFrame(x)
 	case *ast.CompositeLit:
 		return e.compLit(x)
 	case *ast.SelectorExpr:

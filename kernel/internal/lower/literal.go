@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/constant"
 	"go/types"
+	"slices"
 	"strings"
 )
 
@@ -94,7 +95,7 @@ func (e *fnEnv) literalOf(x *ast.CompositeLit, t types.Type) string {
 	return l.typ(t) + "{" + strings.Join(parts, ", ") + "}"
 }
 
-func (e *fnEnv) funcLit(x *ast.FuncLit) string {
+func (e *fnEnv) funcLit(x *ast.FuncLit) (header, literal string) {
 	sig := e.info.TypeOf(x).(*types.Signature)
 	sub := &fnEnv{l: e.l, sb: e.sb, instKey: e.instKey, info: e.info, pkg: e.pkg, names: e.names, labels: map[string]string{}, decl: e.decl}
 	sub.sig = sig
@@ -104,5 +105,19 @@ func (e *fnEnv) funcLit(x *ast.FuncLit) string {
 	w := &writer{}
 	hdr := sub.funcSig(sig)
 	sub.body(w, sig, x.Body)
-	return "func" + hdr + " {\n" + w.String() + "}"
+	return "func" + hdr, "func" + hdr + " {\n" + w.String() + "}"
+}
+
+// ownFrame spells a function literal as a value. The interpreter keeps it in the frame that makes it, and when a call of it ends puts back
+// what was there before: in a loop, where another goroutine may just have made the next one there, it needs a frame of its own.
+func (e *fnEnv) ownFrame(x *ast.FuncLit) string {
+	header, literal := e.funcLit(x)
+	if !e.inLoop() {
+		return literal
+	}
+	return "func() " + header + " { return " + literal + " }()"
+}
+
+func (e *fnEnv) inLoop() bool {
+	return slices.ContainsFunc(e.targets, func(t *target) bool { return t.kind == "loop" })
 }
