@@ -22,6 +22,7 @@ import (
 
 	"gobayes/kernel/internal/cell"
 	"gobayes/kernel/internal/check"
+	"gobayes/kernel/internal/lower"
 	"gobayes/kernel/internal/rt"
 	"gobayes/stdlib/symbols"
 
@@ -106,20 +107,9 @@ type Frame struct {
 	Func string // "" for the cell itself
 }
 
-// Code is a cell to be loaded, a lower.Program.
-type Code struct {
-	Types   string
-	Named   []string
-	Source  string
-	Vars    []string
-	Main    string
-	Run     string
-	Imports []string
-}
-
 // Load evaluates the declarations of a cell, those of types first, then the function that Run calls, importing the packages before. The function
 // is apart because the interpreter keeps all of what is evaluated together as long as a part of it is declared: Run forgets it.
-func (e *Engine) Load(c Code) (err error) {
+func (e *Engine) Load(c lower.Program) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("engine: the interpreter failed on this cell: %v", r)

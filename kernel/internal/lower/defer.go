@@ -6,6 +6,7 @@ import (
 	"strings"
 )
 
+// goStmt starts a goroutine whose panic is reported. Gone is deferred by itself: of an interrupted goroutine only compiled calls still run.
 func (e *fnEnv) goStmt(w *writer, call *ast.CallExpr) {
 	l := e.l
 	rt := l.imp(rtPath)

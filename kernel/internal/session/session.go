@@ -270,7 +270,7 @@ func (d *draft) part(n int, name, fn string, units []cell.Unit, last bool) (run 
 	if err != nil {
 		return "", err
 	}
-	if err := d.s.engine.Load(engine.Code(p)); err != nil {
+	if err := d.s.engine.Load(p); err != nil {
 		d.s.low.Rollback()
 		return "", err
 	}
