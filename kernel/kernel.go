@@ -3,6 +3,7 @@ package kernel
 
 import (
 	"context"
+	"os"
 
 	"gobayes/kernel/internal/server"
 	"gobayes/kernel/internal/wire"
@@ -18,5 +19,6 @@ func Serve(ctx context.Context, connectionFile string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	return server.Serve(ctx, c, Version, append([]string{"bayesrm"}, args...))
+	os.Args = append([]string{"bayesrm"}, args...) // package flag reads them, too
+	return server.Serve(ctx, c, Version)
 }

@@ -14,7 +14,7 @@ import (
 // started returns an assistant for a session that has run the cells.
 func started(t testing.TB, cells ...string) *Assistant {
 	t.Helper()
-	s := session.New(nil)
+	s := session.New()
 	for i, c := range cells {
 		r, err := s.Prepare(i+1, c)
 		if err == nil {

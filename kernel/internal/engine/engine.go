@@ -35,7 +35,6 @@ type Engine struct {
 	global *globals
 	used   map[string]bool
 	mains  map[string]*token.File // of functions that Run will call, without function literals
-	args   []string               // os.Args of the cells
 	trace  trace
 
 	stopper stopper
@@ -76,9 +75,9 @@ func (s stopper) stop() {
 }
 
 // New returns an engine whose code reads and writes the streams of package rt.
-func New(args []string, lines *cell.Lines) *Engine {
+func New(lines *cell.Lines) *Engine {
 	debug.SetMaxStack(stackMax)
-	e := &Engine{used: map[string]bool{}, mains: map[string]*token.File{}, args: args, trace: trace{cells: lines}}
+	e := &Engine{used: map[string]bool{}, mains: map[string]*token.File{}, trace: trace{cells: lines}}
 	e.interp = interp.New(interp.Options{
 		GoPath: build.Default.GOPATH, Unrestricted: true,
 		Stdin: rt.Stdin, Stdout: rt.Stdout, Stderr: &e.trace,
@@ -340,7 +339,6 @@ func (e *Engine) patch(path string, table map[string]reflect.Value) {
 	case "time":
 		table["Sleep"] = reflect.ValueOf(rt.Sleep)
 	case "os":
-		table["Args"] = reflect.ValueOf(&e.args).Elem()
 		table["Exit"] = reflect.ValueOf(func(code int) { panic(rt.Exit{Code: code}) })
 	case "log":
 		log.SetOutput(rt.Stderr)

@@ -195,8 +195,8 @@ func TestRunCommand(t *testing.T) {
 		_ = cmd.Run() // the status is what counts
 		return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 	}
-	prog := write("a.go", "package main\n\nimport (\n\t\"fmt\"\n\t\"os\"\n)\n\nfunc main() {\n\tfmt.Println(os.Args[1:])\n\tif len(os.Args) > 2 {\n\t\tos.Exit(7)\n\t}\n}\n")
-	if out, errs, code := run(prog, "--", "x"); out != "[x]\n" || code != 0 {
+	prog := write("a.go", "package main\n\nimport (\n\t\"flag\"\n\t\"fmt\"\n\t\"os\"\n)\n\nfunc main() {\n\tflag.Parse()\n\tfmt.Println(os.Args[1:], flag.Args())\n\tif len(os.Args) > 2 {\n\t\tos.Exit(7)\n\t}\n}\n")
+	if out, errs, code := run(prog, "--", "x"); out != "[x] [x]\n" || code != 0 {
 		t.Errorf("printed %q, %q, status %d", out, errs, code)
 	}
 	if _, _, code := run(prog, "--", "x", "y"); code != 7 {

@@ -6,6 +6,7 @@ import (
 	"go/constant"
 	"go/token"
 	"go/types"
+	"strconv"
 	"strings"
 )
 
@@ -110,7 +111,7 @@ func (e *fnEnv) expr(x ast.Expr) string {
 		if _, ok := e.info.TypeOf(x).(*types.Tuple); ok {
 			return l.assert(tt) + "(" + xs + ")"
 		}
-		return l.must(tt) + "(" + xs + ")"
+		return l.must(tt) + "(" + xs + ", " + strconv.Quote(runtimeName(e.typeOf(x.X))) + ")"
 	case *ast.CallExpr:
 		return e.call(x)
 	}

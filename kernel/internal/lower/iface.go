@@ -67,16 +67,97 @@ func (l *Lowerer) canon(t types.Type) string {
 	return l.typ(t)
 }
 
-// display is a type as %T prints it.
-func (l *Lowerer) display(t types.Type) string {
-	if n, ok := types.Unalias(t).(*types.Named); ok && n.TypeArgs().Len() > 0 {
-		var args []string
-		for _, a := range targs(n) {
-			args = append(args, l.display(a))
-		}
-		return n.Obj().Pkg().Name() + "." + n.Obj().Name() + "[" + strings.Join(args, ",") + "]"
-	}
+// display is a type as a reader of the cell writes it.
+func display(t types.Type) string {
 	return types.TypeString(t, func(p *types.Package) string { return p.Name() })
+}
+
+// runtimeName is a type as %T prints it.
+func runtimeName(t types.Type) string {
+	switch t := types.Unalias(t).(type) {
+	case *types.Named:
+		if t.TypeArgs().Len() == 0 {
+			return display(t)
+		}
+		var args []string
+		for _, a := range targs(t) {
+			args = append(args, runtimeName(a))
+		}
+		return t.Obj().Pkg().Name() + "." + t.Obj().Name() + "[" + strings.Join(args, ",") + "]"
+	case *types.Basic:
+		return display(types.Typ[t.Kind()]) // of byte and rune, too
+	case *types.Pointer:
+		return "*" + runtimeName(t.Elem())
+	case *types.Slice:
+		return "[]" + runtimeName(t.Elem())
+	case *types.Array:
+		return fmt.Sprintf("[%d]%s", t.Len(), runtimeName(t.Elem()))
+	case *types.Map:
+		return "map[" + runtimeName(t.Key()) + "]" + runtimeName(t.Elem())
+	case *types.Chan:
+		elem := runtimeName(t.Elem())
+		if strings.HasPrefix(elem, "<-") {
+			elem = "(" + elem + ")"
+		}
+		return [...]string{types.SendRecv: "chan ", types.SendOnly: "chan<- ", types.RecvOnly: "<-chan "}[t.Dir()] + elem
+	case *types.Signature:
+		return "func" + runtimeSignature(t)
+	case *types.Struct:
+		var fs []string
+		for i := range t.NumFields() {
+			f := t.Field(i)
+			s := " " + runtimeName(f.Type())
+			if !f.Embedded() {
+				s = " " + f.Name() + s
+			}
+			if tag := t.Tag(i); tag != "" {
+				s += " " + strconv.Quote(tag)
+			}
+			fs = append(fs, s)
+		}
+		return braces("struct", fs)
+	case *types.Interface:
+		var ms []string
+		for i := range t.NumMethods() {
+			m := t.Method(i)
+			name := " " + m.Name()
+			if !m.Exported() {
+				name = " " + m.Pkg().Name() + "." + m.Name()
+			}
+			ms = append(ms, name+runtimeSignature(m.Signature()))
+		}
+		return braces("interface", ms)
+	}
+	return display(t)
+}
+
+func braces(kind string, parts []string) string {
+	if len(parts) == 0 {
+		return kind + " {}"
+	}
+	return kind + " {" + strings.Join(parts, ";") + " }"
+}
+
+// runtimeSignature are the parameters and results of a function type as %T prints them.
+func runtimeSignature(t *types.Signature) string {
+	list := func(ts *types.Tuple) (names []string) {
+		for i := range ts.Len() {
+			names = append(names, runtimeName(ts.At(i).Type()))
+		}
+		return names
+	}
+	in, out := list(t.Params()), list(t.Results())
+	if t.Variadic() {
+		in[len(in)-1] = "..." + strings.TrimPrefix(in[len(in)-1], "[]")
+	}
+	s := "(" + strings.Join(in, ", ") + ")"
+	switch len(out) {
+	case 0:
+		return s
+	case 1:
+		return s + " " + out[0]
+	}
+	return s + " (" + strings.Join(out, ", ") + ")"
 }
 
 // td returns the global that holds the run-time descriptor of t.
@@ -93,7 +174,7 @@ func (l *Lowerer) td(t types.Type) string {
 	if n, ok := types.Unalias(t).(*types.Named); ok {
 		pkg = n.Obj().Pkg().Name()
 	}
-	fmt.Fprintf(&l.tdMake, "%s = %s.NewTD(%q, %q, %s)\n", s, rt, l.display(t), pkg, l.nilPointer(t))
+	fmt.Fprintf(&l.tdMake, "%s = %s.NewTD(%q, %q, %s)\n", s, rt, runtimeName(t), pkg, l.nilPointer(t))
 	l.tdQueue = append(l.tdQueue, &tdInst{s, t, l.env})
 	return s
 }
@@ -469,10 +550,16 @@ func (l *Lowerer) emitAssert(h string, t types.Type) {
 		}
 		fmt.Fprintf(&l.funcs, "func %s(x interface{}) (%s, bool) {\nvar z %s\nv, ok := %s.As(x, %s)\n_ = v\nif ok { return %s, true }\nreturn z, false\n}\n", h, ts, ts, rt, l.td(t), val)
 	default:
-		fmt.Fprintf(&l.funcs, "func %s(x interface{}) (%s, bool) {\nz, ok := x.(%s)\nreturn z, ok\n}\n", h, ts, ts)
+		absent := ""
+		if isIface(t) { // the interpreter's own assertion of nil to some of them is a nil dereference
+			absent = fmt.Sprintf("if x == nil { var z %s; return z, false }\n", ts)
+		}
+		fmt.Fprintf(&l.funcs, "func %s(x interface{}) (%s, bool) {\n%sz, ok := x.(%s)\nreturn z, ok\n}\n", h, ts, absent, ts)
 	}
 }
 
+// must returns the assertion function from the erased form to t that panics; it wants the name of the type that x has in the
+// source, too.
 func (l *Lowerer) must(t types.Type) string {
 	return l.once("must", t, func(name string) {
 		methods := ""
@@ -481,7 +568,7 @@ func (l *Lowerer) must(t types.Type) string {
 				methods += ", " + strconv.Quote(m.Name())
 			}
 		}
-		fmt.Fprintf(&l.funcs, "func %s(x interface{}) %s {\nv, ok := %s(x)\nif !ok { panic(%s.AssertErr(x, %q%s)) }\nreturn v\n}\n", name, l.typ(t), l.assert(t), l.imp(rtPath), l.display(t), methods)
+		fmt.Fprintf(&l.funcs, "func %s(x interface{}, from string) %s {\nv, ok := %s(x)\nif !ok { panic(%s.AssertErr(x, from, %q, %t%s)) }\nreturn v\n}\n", name, l.typ(t), l.assert(t), l.imp(rtPath), runtimeName(t), isIface(t), methods)
 	})
 }
 

@@ -331,7 +331,7 @@ func (e *fnEnv) show(w *writer, x ast.Expr, shown bool) {
 		return
 	}
 	if e.info.Types[x].IsType() {
-		w.f("%s.Show(false, %q, %q)", l.imp(rtPath), "", l.display(e.typeOf(x)))
+		w.f("%s.Show(false, %q, %q)", l.imp(rtPath), "", display(e.typeOf(x)))
 		return
 	}
 	_, isCall := ast.Unparen(x).(*ast.CallExpr)
@@ -342,11 +342,11 @@ func (e *fnEnv) show(w *writer, x ast.Expr, shown bool) {
 		for i := range t.Len() {
 			n := l.fresh("t")
 			ts = append(ts, n)
-			as = append(as, fmt.Sprintf("%q", l.display(t.At(i).Type())), l.convert(n, t.At(i).Type(), empty))
+			as = append(as, fmt.Sprintf("%q", display(t.At(i).Type())), l.convert(n, t.At(i).Type(), empty))
 		}
 		w.f("%s := %s", strings.Join(ts, ", "), e.expr(x))
 	} else {
-		as = []string{fmt.Sprintf("%q", l.display(e.typeOf(x))), e.exprTo(x, empty)}
+		as = []string{fmt.Sprintf("%q", display(e.typeOf(x))), e.exprTo(x, empty)}
 	}
 	w.f("%s.Show(%t, %s)", l.imp(rtPath), isCall, strings.Join(as, ", "))
 }

@@ -32,6 +32,9 @@ func (e *fnEnv) lbl(name string) string {
 	return e.labels[name]
 }
 
+// gotoLbl is the label that a goto goes to: before what lbl's statement needs to begin, such as a loop's variable.
+func (e *fnEnv) gotoLbl(name string) string { return e.lbl("goto_" + name) }
+
 func (e *fnEnv) stmt(w *writer, s ast.Stmt, label string) {
 	l := e.l
 	if s != nil {
@@ -83,13 +86,8 @@ func (e *fnEnv) stmt(w *writer, s ast.Stmt, label string) {
 	case *ast.RangeStmt:
 		e.rangeStmt(w, s, label)
 	case *ast.LabeledStmt:
-		switch s.Stmt.(type) {
-		case *ast.ForStmt, *ast.RangeStmt, *ast.SwitchStmt, *ast.TypeSwitchStmt, *ast.SelectStmt:
-			e.stmt(w, s.Stmt, s.Label.Name)
-		default:
-			w.f("%s:", e.lbl(s.Label.Name))
-			e.stmt(w, s.Stmt, "")
-		}
+		w.f("%s: {}", e.gotoLbl(s.Label.Name)) // the interpreter forgets a label of a labelled statement
+		e.stmt(w, s.Stmt, s.Label.Name)
 	case *ast.DeclStmt:
 		gd := s.Decl.(*ast.GenDecl)
 		if gd.Tok != token.VAR {
@@ -204,7 +202,7 @@ func (e *fnEnv) leave(w *writer) {
 func (e *fnEnv) branch(w *writer, s *ast.BranchStmt) {
 	switch s.Tok {
 	case token.GOTO:
-		w.f("goto %s", e.lbl(s.Label.Name))
+		w.f("goto %s", e.gotoLbl(s.Label.Name))
 		return
 	case token.FALLTHROUGH:
 		w.f("fallthrough")

@@ -83,10 +83,14 @@ type conversion struct{ s string }
 func (e *conversion) Error() string { return e.s }
 func (*conversion) RuntimeError()   {}
 
-// AssertErr is the value that a failed assertion of x panics with.
-func AssertErr(x any, want string, methods ...string) any {
-	if x == nil {
+// AssertErr is the value that a failed assertion of x, of the interface type from, to the type want panics with; if that is an
+// interface, it has these methods.
+func AssertErr(x any, from, want string, iface bool, methods ...string) any {
+	switch {
+	case x == nil && iface:
 		return &conversion{fmt.Sprintf("interface conversion: interface is nil, not %s", want)}
+	case x == nil:
+		return &conversion{fmt.Sprintf("interface conversion: %s is nil, not %s", from, want)}
 	}
 	for _, m := range methods { // of an interface that x does not implement
 		if !HasMethods(x, m) {
@@ -97,7 +101,7 @@ func AssertErr(x any, want string, methods ...string) any {
 	if fmt.Sprintf("%T", x) == want {
 		other = " (types from different scopes)"
 	}
-	return &conversion{fmt.Sprintf("interface conversion: interface {} is %T, not %s%s", x, want, other)}
+	return &conversion{fmt.Sprintf("interface conversion: %s is %T, not %s%s", from, x, want, other)}
 }
 
 // NilPanic panics like a nil dereference.

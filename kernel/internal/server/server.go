@@ -53,10 +53,9 @@ type Server struct {
 	stopOnce sync.Once
 }
 
-// Serve binds the ports of conn and answers until a shutdown request, the end of ctx, or the end of the parent process. args
-// are what os.Args holds in cells.
+// Serve binds the ports of conn and answers until a shutdown request, the end of ctx, or the end of the parent process.
 // An error says which port could not be bound.
-func Serve(ctx context.Context, conn wire.Connection, version string, args []string) error {
+func Serve(ctx context.Context, conn wire.Connection, version string) error {
 	s := &Server{conn: conn, version: version, history: assist.NewHistory(assist.HistoryDir()), codec: wire.NewCodec(conn.Key), stopping: make(chan struct{}), ready: make(chan struct{})}
 	s.out = newOutputs(s)
 	s.input = newInput(s)
@@ -73,7 +72,7 @@ func Serve(ctx context.Context, conn wire.Connection, version string, args []str
 		return err
 	}
 	defer restore()
-	s.session = session.New(args)
+	s.session = session.New()
 	s.assistant = assist.New(s.session)
 	close(s.ready)
 	s.publish(nil, "status", map[string]any{"execution_state": "starting"})

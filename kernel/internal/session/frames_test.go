@@ -11,7 +11,7 @@ import (
 // TestFrames: a panic shows the lines of the cells that it passed, innermost first.
 func TestFrames(t *testing.T) {
 	rt.SetHost(&host{ctx: context.Background()})
-	s := New(nil)
+	s := New()
 	run := func(code string) string {
 		cells++
 		n := cells

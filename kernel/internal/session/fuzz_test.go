@@ -24,10 +24,10 @@ func FuzzCell(f *testing.F) {
 			f.Add(string(b))
 		}
 	}
-	s, n := New(nil), 0
+	s, n := New(), 0
 	f.Fuzz(func(t *testing.T, src string) {
 		if n++; n%500 == 0 {
-			s = New(nil)
+			s = New()
 		}
 		if len(src) > 4000 {
 			return

@@ -7,7 +7,7 @@ import (
 
 // TestHints: what a compile error suggests.
 func TestHints(t *testing.T) {
-	s := New(nil)
+	s := New()
 	n := 0
 	prepare := func(code string) string {
 		n++

@@ -18,7 +18,7 @@ func TestMemory(t *testing.T) {
 		{"for i := range 3 { if i > %d { fmt.Println(i, %d, %d) } }", 8 << 10},
 		{"func f%d(n int) int { return n + %d }\nf%d(2)", 24 << 10},
 	} {
-		s, n := New(nil), 0
+		s, n := New(), 0
 		run := func(cells int) {
 			for range cells {
 				n++

@@ -45,11 +45,11 @@ type declared struct {
 	uses map[types.Object]bool
 }
 
-// New returns an empty session. args are what os.Args holds.
-func New(args []string) *Session {
+// New returns an empty session.
+func New() *Session {
 	im, lines := exports.New(token.NewFileSet()), cell.NewLines()
 	return &Session{
-		im: im, lines: lines, low: lower.New(im, engine.Bound, lines), engine: engine.New(args, lines), given: map[string]*types.Var{},
+		im: im, lines: lines, low: lower.New(im, engine.Bound, lines), engine: engine.New(lines), given: map[string]*types.Var{},
 		live: map[string]types.Object{}, imports: map[string]string{}, decls: map[string]*declared{}, texts: map[string]string{}, labels: map[int]string{},
 	}
 }

@@ -53,7 +53,7 @@ type notebook struct {
 func newNotebook() *notebook {
 	h := &host{ctx: context.Background()}
 	rt.SetHost(h)
-	return &notebook{s: New(nil), h: h}
+	return &notebook{s: New(), h: h}
 }
 
 func (b *notebook) run(src string, limit time.Duration) (string, error) {
@@ -118,7 +118,7 @@ func TestPointAt(t *testing.T) {
 
 // TestTypesOfEarlierCells: a type may be declared by the name of one of an earlier cell.
 func TestTypesOfEarlierCells(t *testing.T) {
-	s := New(nil)
+	s := New()
 	for i, tt := range []struct{ code, wrong string }{
 		{"type Point struct{ X, Y int }\nfunc (p Point) Sum() int { return p.X + p.Y }", ""},
 		{"type Place Point\nvar place = Place{1, 2}", ""},
