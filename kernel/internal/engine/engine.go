@@ -2,7 +2,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +34,7 @@ type Engine struct {
 	global *globals
 	used   map[string]bool
 	mains  map[string]*token.File // of functions that Run will call, without function literals
-	trace  trace
+	lines  *cell.Lines
 
 	stopper stopper
 	left    <-chan struct{} // closed when the last cancelled run has ended
@@ -77,10 +76,10 @@ func (s stopper) stop() {
 // New returns an engine whose code reads and writes the streams of package rt.
 func New(lines *cell.Lines) *Engine {
 	debug.SetMaxStack(stackMax)
-	e := &Engine{used: map[string]bool{}, mains: map[string]*token.File{}, trace: trace{cells: lines}}
+	e := &Engine{used: map[string]bool{}, mains: map[string]*token.File{}, lines: lines}
 	e.interp = interp.New(interp.Options{
 		GoPath: build.Default.GOPATH, Unrestricted: true,
-		Stdin: rt.Stdin, Stdout: rt.Stdout, Stderr: &e.trace,
+		Stdin: rt.Stdin, Stdout: rt.Stdout, Stderr: &rt.Trace,
 	})
 	e.global, e.stopper = newGlobals(e.interp), newStopper(e.interp)
 	return e
@@ -269,7 +268,7 @@ func (e *Engine) run(ctx context.Context, n int, top string, code func() error) 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	e.trace.reset()
+	rt.Trace.Reset()
 	e.stopper.start()
 	ended := make(chan struct{})
 	var err error
@@ -304,7 +303,7 @@ func (e *Engine) run(ctx context.Context, n int, top string, code func() error) 
 	if !errors.As(err, &p) {
 		return err
 	}
-	frames := e.trace.frames(top)
+	frames := e.frames(top)
 	if line := rt.LineOf(n); line > 0 {
 		frames = append(frames, Frame{Cell: cell.Name(n), Line: line})
 	}
@@ -348,41 +347,12 @@ func (e *Engine) patch(path string, table map[string]reflect.Value) {
 	}
 }
 
-// trace is where the interpreter writes a line for each frame that a panic passes, recovered or not.
-type trace struct {
-	cells *cell.Lines
-	mu    sync.Mutex
-	lines []string
-}
-
-const maxTrace = 200
-
-func (t *trace) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, l := range bytes.Split(bytes.TrimSpace(p), []byte("\n")) {
-		t.lines = append(t.lines, string(l))
-	}
-	if len(t.lines) > maxTrace {
-		t.lines = t.lines[len(t.lines)-maxTrace:]
-	}
-	return len(p), nil
-}
-
-func (t *trace) reset() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.lines = nil
-}
-
 var frameLine = regexp.MustCompile(`^(\d+)(?::\d+)?: panic: (?:main\.)?(.*?)(_\d+)?(\.func\d*)?\(\.\.\.\)$`)
 
-// frames are the user's functions among the lines, without top.
-func (t *trace) frames(top string) []Frame {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// frames are the user's functions among the lines of rt.Trace, without top.
+func (e *Engine) frames(top string) []Frame {
 	var fs []Frame
-	for _, l := range t.lines {
+	for _, l := range rt.Trace.Lines() {
 		m := frameLine.FindStringSubmatch(l)
 		if m == nil || m[2]+m[3]+m[4] == top {
 			continue
@@ -392,7 +362,7 @@ func (t *trace) frames(top string) []Frame {
 		if err != nil {
 			continue
 		}
-		if f.Cell, f.Line = t.cells.Decode(code); f.Cell == "" {
+		if f.Cell, f.Line = e.lines.Decode(code); f.Cell == "" {
 			continue
 		}
 		if m[4] != "" {

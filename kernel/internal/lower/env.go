@@ -100,7 +100,7 @@ func (l *Lowerer) emitFn(f *fnInst) {
 	hdr += f.name + ps
 	w.f("%s {", hdr)
 	e.body(w, sig, f.decl.Body)
-	w.f("}")
+	w.f("}\n//line _.go:1") // what is generated after it is of no cell
 	l.funcs.WriteString(w.String())
 }
 

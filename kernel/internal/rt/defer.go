@@ -127,5 +127,6 @@ func Recovered(p *Panicking) any {
 		return nil
 	}
 	p.active = false
+	Trace.Reset()
 	return Recover(p.value)
 }

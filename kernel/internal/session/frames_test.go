@@ -40,6 +40,9 @@ func TestFrames(t *testing.T) {
 		{"in a literal", "f := func() {\n\tpanic(1)\n}\nf()", "in a function literal, which begins at cell X:2|at cell X:4\n    f()"},
 		{"in compiled code", "strings.Repeat(\"a\", -1)", "at cell X:1\n    strings.Repeat"},
 		{"in a loop", "fmt.Println(1)\nfor i := range 3 {\n\t_ = []int{}[i]\n}", "at cell X:2\n    for i := range 3 {"},
+		{"after a recovered panic", "func try() {\n\tdefer func() { recover() }()\n\tthird(nil)\n}\ntry()\nT{}.deep(0)", "panic: deep down\n  in T.deep, which begins at cell X:7\n  at cell X:6"},
+		{"in an assertion", "func as(x any) string {\n\treturn x.(string)\n}\nas(1)", "not string\n  in as, which begins at cell X:2\n  at cell X:4"},
+		{"in a method by an interface", "type I interface{ deep(n int) }\nvar i I = T{}\ni.deep(0)", "deep down\n  in T.deep, which begins at cell X:7\n  at cell X:3"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := run(tt.code)
