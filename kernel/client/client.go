@@ -34,7 +34,7 @@ type Kernel struct {
 
 	subscribed chan struct{} // closed by the kernel's welcome
 	welcome    sync.Once
-	stderr     *tail
+	stderr     *lastWords
 	language   map[string]any // language_info, as the kernel says it
 
 	mu      sync.Mutex
@@ -76,7 +76,7 @@ func Start(ctx context.Context, o Options) (k *Kernel, err error) {
 }
 
 func start(ctx context.Context, o Options) (*Kernel, error) {
-	k := &Kernel{waiting: map[string]chan *wire.Message{}, runs: map[string]*run{}, exited: make(chan struct{}), subscribed: make(chan struct{}), stderr: &tail{}}
+	k := &Kernel{waiting: map[string]chan *wire.Message{}, runs: map[string]*run{}, exited: make(chan struct{}), subscribed: make(chan struct{}), stderr: &lastWords{}}
 	conn, err := freePorts()
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
@@ -528,23 +528,22 @@ func (k *Kernel) Kill() {
 	os.RemoveAll(k.dir)
 }
 
-// tail keeps the end of what the kernel process writes to its standard error.
-type tail struct {
+// lastWords keeps the beginning of what the kernel process writes to its standard error: why it ended.
+type lastWords struct {
 	mu sync.Mutex
 	b  []byte
 }
 
-func (t *tail) Write(p []byte) (int, error) {
+const maxLastWords = 4096
+
+func (t *lastWords) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.b = append(t.b, p...)
-	if len(t.b) > 4096 {
-		t.b = t.b[len(t.b)-4096:]
-	}
+	t.b = append(t.b, p[:min(len(p), maxLastWords-len(t.b))]...)
 	return len(p), nil
 }
 
-func (t *tail) suffix() string {
+func (t *lastWords) suffix() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s := strings.TrimSpace(string(t.b)); s != "" {

@@ -206,6 +206,10 @@ func TestRunCommand(t *testing.T) {
 	if out, errs, code := run(order); out != "init 42\nmain 42\n" || code != 0 {
 		t.Errorf("printed %q, %q, status %d", out, errs, code)
 	}
+	crash := write("crash.go", "package main\n\nfunc main() {\n\tm := map[int]int{}\n\tfor range 8 {\n\t\tgo func() {\n\t\t\tfor {\n\t\t\t\tm[1]++\n\t\t\t}\n\t\t}()\n\t}\n\tselect {}\n}\n")
+	if _, errs, code := run(crash); code != 1 || !strings.Contains(errs, "maps.fatal") {
+		t.Errorf("a crash printed %q, status %d", errs, code)
+	}
 	bad := write("b.go", "package main\n\nfunc main() {\n\tvar x int = \"s\"\n}\n")
 	if _, errs, code := run(bad); code != 1 || !strings.Contains(errs, "cell 1:4:14") {
 		t.Errorf("printed %q, status %d", errs, code)

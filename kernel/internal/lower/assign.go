@@ -36,10 +36,7 @@ func (e *fnEnv) define(w *writer, names []*ast.Ident, values []ast.Expr) {
 			return
 		}
 		if need {
-			var ts []string
-			for range ns {
-				ts = append(ts, l.fresh("t"))
-			}
+			ts := l.freshes("t", len(ns))
 			w.f("%s := %s", strings.Join(ts, ", "), e.expr(values[0]))
 			for i, n := range names {
 				if n.Name == "_" {

@@ -4,8 +4,40 @@ import (
 	"fmt"
 	"go/ast"
 	"go/types"
+	"runtime"
 	"strings"
 )
+
+// builtinCall lowers a call of a builtin, also of one whose arguments are the results of one call.
+func (e *fnEnv) builtinCall(x *ast.CallExpr, fun ast.Expr) string {
+	results, ok := (*types.Tuple)(nil), false
+	if len(x.Args) == 1 {
+		results, ok = e.info.TypeOf(x.Args[0]).(*types.Tuple)
+	}
+	if !ok {
+		return e.builtin(x, fun)
+	}
+	names := e.l.freshes("t", results.Len())
+	call := *x
+	call.Args = nil
+	e.info.Types[&call] = e.info.Types[x]
+	defer delete(e.info.Types, &call)
+	for i, name := range names {
+		id := &ast.Ident{Name: name, NamePos: x.Args[0].Pos()}
+		e.info.Types[id] = types.TypeAndValue{Type: results.At(i).Type()}
+		defer delete(e.info.Types, id)
+		e.hold(id, name)
+		defer delete(e.held, id)
+		call.Args = append(call.Args, id)
+	}
+	start := "func() {\n"
+	body := strings.Join(names, ", ") + " := " + e.expr(x.Args[0]) + "\n"
+	if !e.info.Types[x].IsVoid() {
+		start = "func() " + e.l.typ(e.typeOf(x)) + " {\n"
+		body += "return "
+	}
+	return start + body + e.builtin(&call, fun) + "\n}()"
+}
 
 func (e *fnEnv) builtin(x *ast.CallExpr, fun ast.Expr) string {
 	l := e.l
@@ -136,6 +168,13 @@ func (e *fnEnv) builtin(x *ast.CallExpr, fun ast.Expr) string {
 			call += ".(" + l.typ(e.typeOf(x)) + ")"
 		}
 		return call
+	case "unsafe.Sizeof", "unsafe.Alignof": // of a type parameter; the others are constants
+		sizes := types.SizesFor("gc", runtime.GOARCH)
+		size := sizes.Sizeof
+		if name == "unsafe.Alignof" {
+			size = sizes.Alignof
+		}
+		return fmt.Sprintf("uintptr(%d)", size(e.typeOf(x.Args[0])))
 	case "real", "imag", "close":
 		return name + "(" + e.core(x.Args[0]) + ")"
 	}

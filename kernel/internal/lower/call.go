@@ -48,7 +48,7 @@ func (e *fnEnv) call(x *ast.CallExpr) string {
 		return "(" + ts + ")(" + e.exprConv(a, t) + ")"
 	}
 	if ftv.IsBuiltin() {
-		return e.builtin(x, fun)
+		return e.builtinCall(x, fun)
 	}
 	sig, ok := under(e.typeOf(x.Fun)).(*types.Signature)
 	if !ok {
@@ -57,10 +57,7 @@ func (e *fnEnv) call(x *ast.CallExpr) string {
 	// f(g()) with multi-value g
 	if len(x.Args) == 1 {
 		if tp, ok := e.typeOf(x.Args[0]).(*types.Tuple); ok && tp.Len() > 1 {
-			var ts []string
-			for i := 0; i < tp.Len(); i++ {
-				ts = append(ts, l.fresh("t"))
-			}
+			ts := l.freshes("t", tp.Len())
 			res := ""
 			if sig.Results().Len() > 0 {
 				res = " " + l.typ(sig.Results())
@@ -104,12 +101,17 @@ func (e *fnEnv) holdFunc(f ast.Expr) (first string, x ast.Expr) {
 	if e.acts(x) {
 		t := e.l.fresh("t")
 		first = t + " := " + e.expr(x) + "\n"
-		if e.held == nil {
-			e.held = map[ast.Expr]string{}
-		}
-		e.held[x] = t
+		e.hold(x, t)
 	}
 	return first, x
+}
+
+// hold says where the value of x is that was evaluated ahead.
+func (e *fnEnv) hold(x ast.Expr, name string) {
+	if e.held == nil {
+		e.held = map[ast.Expr]string{}
+	}
+	e.held[x] = name
 }
 
 func (e *fnEnv) exprConv(a ast.Expr, t types.Type) string {

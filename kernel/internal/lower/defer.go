@@ -92,10 +92,7 @@ func (e *fnEnv) hoistCall(w *writer, c *ast.CallExpr) (string, []string) {
 	}
 	if len(c.Args) == 1 {
 		if tp, ok := e.typeOf(c.Args[0]).(*types.Tuple); ok && tp.Len() > 1 {
-			var ts []string
-			for i := 0; i < tp.Len(); i++ {
-				ts = append(ts, l.fresh("t"))
-			}
+			ts := l.freshes("t", tp.Len())
 			w.f("%s := %s", strings.Join(ts, ", "), e.expr(c.Args[0]))
 			return fn, addRecv(e.convTuple(ts, tp, sig))
 		}
@@ -181,6 +178,11 @@ func (e *fnEnv) heldBuiltin(w *writer, c *ast.CallExpr) (fn string, args []strin
 	id, ok := ast.Unparen(c.Fun).(*ast.Ident)
 	if !ok {
 		return "", nil
+	}
+	if len(c.Args) == 1 {
+		if _, ok := e.info.TypeOf(c.Args[0]).(*types.Tuple); ok {
+			return "", nil
+		}
 	}
 	ts := make([]types.Type, len(c.Args))
 	for i, a := range c.Args {

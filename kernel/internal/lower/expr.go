@@ -100,7 +100,11 @@ func (e *fnEnv) expr(x ast.Expr) string {
 			}
 			return "(<-" + e.operand(x.X) + ")"
 		}
-		return x.Op.String() + e.postfix(x.X)
+		operand := e.postfix(x.X)
+		if x.Op == token.AND && strings.HasPrefix(operand, "(*&") { // see ident
+			return strings.TrimSuffix(operand[2:], ")")
+		}
+		return x.Op.String() + operand
 	case *ast.BinaryExpr:
 		return e.binary(x)
 	case *ast.KeyValueExpr:
@@ -208,7 +212,11 @@ func (e *fnEnv) binary(x *ast.BinaryExpr) string {
 	if (x.Op == token.LAND || x.Op == token.LOR) && strings.Contains(left, "{") {
 		left = "(true && " + left + ")" // the interpreter takes a composite literal that comes first for the condition itself
 	}
-	r := "(" + left + " " + op + " " + e.expr(x.Y) + ")"
+	right := e.expr(x.Y)
+	if v := e.info.Types[x.Y].Value; x.Op == token.QUO && v != nil && constant.Sign(v) == 0 { // the interpreter refuses an untyped zero
+		right = e.l.typ(e.typeOf(x.Y)) + "(" + right + ")"
+	}
+	r := "(" + left + " " + op + " " + right + ")"
 	if x.Op == token.LSS || x.Op == token.GTR || x.Op == token.LEQ || x.Op == token.GEQ {
 		if nt, ok := types.Unalias(e.typeOf(x)).(*types.Named); ok {
 			r = e.l.typ(nt) + r
@@ -310,10 +318,14 @@ func (e *fnEnv) ident(x *ast.Ident) string {
 			return l.imp(g.path) + "." + g.expr
 		}
 		if o.Parent() == o.Pkg().Scope() {
-			if !l.isUser(o.Pkg()) {
-				return l.imp(o.Pkg().Path()) + "." + o.Name()
+			if l.isUser(o.Pkg()) {
+				return l.gname(o)
 			}
-			return l.gname(o)
+			name := l.imp(o.Pkg().Path()) + "." + o.Name()
+			if _, ok := under(o.Type()).(*types.Basic); ok { // the interpreter takes it for a constant
+				return "(*&" + name + ")"
+			}
+			return name
 		}
 		return e.local(o)
 	case *types.Func:

@@ -258,7 +258,11 @@ func (e *fnEnv) rangeStmt(w *writer, s *ast.RangeStmt, label string) {
 		return
 	}
 	k, v := "_", "_"
-	if hasK {
+	channel := false // the interpreter takes a range that binds one for a range over it
+	if c, ok := arr.(interface{ Elem() types.Type }); ok && hasV {
+		_, channel = under(c.Elem()).(*types.Chan)
+	}
+	if hasK || channel {
 		k = l.fresh("k")
 	}
 	if hasV {
@@ -266,6 +270,8 @@ func (e *fnEnv) rangeStmt(w *writer, s *ast.RangeStmt, label string) {
 	}
 	lb()
 	switch {
+	case channel:
+		w.f("for %s := range %s {\n%s := %s[%s]", k, rx, v, rx, k)
 	case hasV:
 		w.f("for %s, %s := range %s {", k, v, rx)
 	case hasK:

@@ -426,6 +426,15 @@ func (l *Lowerer) fresh(base string) string {
 	return fmt.Sprintf("%s_%d", base, l.n)
 }
 
+// freshes are n fresh names.
+func (l *Lowerer) freshes(base string, n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = l.fresh(base)
+	}
+	return names
+}
+
 // imp returns the alias under which the emitted code knows a compiled package.
 func (l *Lowerer) imp(path string) string {
 	if a, ok := l.imports[path]; ok {

@@ -137,10 +137,7 @@ func (e *fnEnv) ret(w *writer, s *ast.ReturnStmt) {
 	}
 	if len(s.Results) == 1 && res.Len() > 1 {
 		tp := e.typeOf(s.Results[0]).(*types.Tuple)
-		var ts []string
-		for i := 0; i < res.Len(); i++ {
-			ts = append(ts, l.fresh("t"))
-		}
+		ts := l.freshes("t", res.Len())
 		w.f("%s := %s", strings.Join(ts, ", "), e.expr(s.Results[0]))
 		for i := range ts {
 			ts[i] = e.wrapIface(ts[i], tp.At(i).Type(), res.At(i).Type())

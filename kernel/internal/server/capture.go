@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"gobayes/kernel/internal/rt"
 )
@@ -11,6 +12,9 @@ import (
 // them back.
 func capture(o *outputs) (restore func(), err error) {
 	stdout, stderr := os.Stdout, os.Stderr
+	if err := debug.SetCrashOutput(stderr, debug.CrashOptions{}); err != nil { // no pipe is read after a crash
+		return nil, fmt.Errorf("server: stderr: %w", err)
+	}
 	var undo []func()
 	for _, d := range []struct {
 		name string
