@@ -166,7 +166,7 @@ func (e *fnEnv) assign(w *writer, s *ast.AssignStmt) {
 			return
 		}
 		lt := e.typeOf(s.Lhs[0])
-		lhs, r := e.callsFirst(w, s.Lhs[0], s.Rhs[0], lt, e.exprTo(s.Rhs[0], lt))
+		lhs, r := e.callsFirst(w, s.Lhs[0], s.Rhs[0], lt, e.assigned(s.Rhs[0], lt))
 		w.f("%s = %s", lhs, r)
 		return
 	}
@@ -196,6 +196,16 @@ func (e *fnEnv) assign(w *writer, s *ast.AssignStmt) {
 		rhs = []string{e.expr(s.Rhs[0])}
 	}
 	e.parallel(w, lhs, rhs, ts, s.Rhs)
+}
+
+// assigned lowers x, which a variable of type t gets. The interpreter would put a literal of a struct itself in the place of the
+// variable, which pointers and function literals hold as it was.
+func (e *fnEnv) assigned(x ast.Expr, t types.Type) string {
+	s := e.exprTo(x, t)
+	if _, ok := x.(*ast.CompositeLit); ok {
+		return "(" + s + ")"
+	}
+	return s
 }
 
 // discard evaluates x for what it does.

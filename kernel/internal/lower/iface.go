@@ -492,6 +492,8 @@ func (l *Lowerer) convert(s string, from, to types.Type) string {
 	switch {
 	case !isIface(from) && l.tainted(from):
 		s = l.box(s, from)
+	case !isIface(from) && strings.IndexAny(strings.TrimLeft(s, "("), "!-^+") == 0: // the interpreter loses the result of such an operator in an interface
+		return l.typ(from) + "(" + s + ")"
 	case !isIface(from):
 		return s
 	}

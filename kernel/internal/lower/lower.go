@@ -304,7 +304,7 @@ func (e *fnEnv) vars(w *writer, s *ast.ValueSpec) {
 			w.f("_ = %s", e.expr(x))
 			return
 		}
-		w.f("%s = %s", lhs[0], e.exprTo(x, ts[0]))
+		w.f("%s = %s", lhs[0], e.assigned(x, ts[0]))
 	case len(s.Values) == len(lhs):
 		var rhs []string
 		for i, x := range s.Values {
@@ -496,7 +496,7 @@ func (l *Lowerer) initPkg(p *types.Package) {
 		if len(lhs) > 1 {
 			e.parallel(w, lhs, []string{e.expr(in.Rhs)}, ts, []ast.Expr{in.Rhs})
 		} else {
-			w.f("%s = %s", lhs[0], e.exprTo(in.Rhs, ts[0]))
+			w.f("%s = %s", lhs[0], e.assigned(in.Rhs, ts[0]))
 		}
 	}
 	l.initBuf.WriteString(w.String())

@@ -173,7 +173,7 @@ func (e *fnEnv) setResults(w *writer, s *ast.ReturnStmt, vars []string) {
 		ts = append(ts, e.sb.apply(res.At(i).Type()))
 	}
 	if len(ts) == 1 {
-		w.f("%s = %s", vars[0], e.exprTo(s.Results[0], ts[0]))
+		w.f("%s = %s", vars[0], e.assigned(s.Results[0], ts[0]))
 		return
 	}
 	var rs []string
