@@ -556,7 +556,13 @@ func (l *Lowerer) emitAssert(h string, t types.Type) {
 		if isIface(t) { // the interpreter's own assertion of nil to some of them is a nil dereference
 			absent = fmt.Sprintf("if x == nil { var z %s; return z, false }\n", ts)
 		}
-		fmt.Fprintf(&l.funcs, "func %s(x interface{}) (%s, bool) {\n%sz, ok := x.(%s)\nreturn z, ok\n}\n", h, ts, absent, ts)
+		exact := ""
+		switch types.Unalias(t).(type) {
+		case *types.Named, *types.Basic, *types.Interface:
+		default: // the interpreter's own assertion takes what is assignable for the same
+			exact = fmt.Sprintf("if ok && !%s.Holds(x, (*%s)(nil)) { var none %s; return none, false }\n", rt, ts, ts)
+		}
+		fmt.Fprintf(&l.funcs, "func %s(x interface{}) (%s, bool) {\n%sz, ok := x.(%s)\n%sreturn z, ok\n}\n", h, ts, absent, ts, exact)
 	}
 }
 

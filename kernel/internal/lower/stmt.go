@@ -62,6 +62,10 @@ func (e *fnEnv) stmt(w *writer, s ast.Stmt, label string) {
 		ct := under(e.typeOf(s.Chan)).(*types.Chan)
 		w.f("%s <- %s", e.operand(s.Chan), e.exprTo(s.Value, ct.Elem()))
 	case *ast.IncDecStmt:
+		if b, ok := under(e.typeOf(s.X)).(*types.Basic); ok && b.Kind() == types.Uintptr { // the interpreter knows no increment of it
+			w.f("%s %c= 1", e.expr(s.X), s.Tok.String()[0])
+			return
+		}
 		w.f("%s%s", e.expr(s.X), s.Tok)
 	case *ast.AssignStmt:
 		e.assign(w, s)

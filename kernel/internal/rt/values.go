@@ -83,6 +83,9 @@ type conversion struct{ s string }
 func (e *conversion) Error() string { return e.s }
 func (*conversion) RuntimeError()   {}
 
+// Holds reports whether the type of x is that of what p points to.
+func Holds(x, p any) bool { return reflect.TypeOf(x) == reflect.TypeOf(p).Elem() }
+
 // AssertErr is the value that a failed assertion of x, of the interface type from, to the type want panics with; if that is an
 // interface, it has these methods.
 func AssertErr(x any, from, want string, iface bool, methods ...string) any {
