@@ -115,6 +115,8 @@ func (e *fnEnv) builtin(x *ast.CallExpr, fun ast.Expr) string {
 					s = "[]byte(" + s + ")"
 				}
 				args = append(args, s+"...")
+			} else if e.info.Types[a].IsNil() && !isIface(et) {
+				args = append(args, "("+l.typ(et)+")(nil)")
 			} else {
 				args = append(args, e.exprTo(a, et))
 			}

@@ -10,62 +10,32 @@ import (
 	"time"
 )
 
-// TestMatrix: every kind of expression in every kind of place where a value can go prints what the compiler makes of it.
-// testdata/matrix holds the expressions by type, the places, and what both know.
+// TestMatrix: what Go allows in many combinations prints what the compiler makes of it. A file of testdata/matrix is a world, lists
+// whose heads name their columns, and statements, which are run with each row of each list in the place of $column.
 func TestMatrix(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("needs the go command to compile the programs")
 	}
 	if testing.Short() {
-		t.Skip("24,000 statements")
+		t.Skip("35,000 statements")
 	}
-	read := func(name string) string {
-		b, err := os.ReadFile(filepath.Join("testdata", "matrix", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
+	files, err := filepath.Glob("testdata/matrix/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no matrices: ", err)
 	}
-	world, places := read("world.go"), strings.Split(strings.TrimSpace(read("places.txt")), "\n")
-	for _, in := range []string{"itself", "any"} {
-		t.Run(in, func(t *testing.T) {
-			var stmts, globals []string
-			for _, section := range strings.Split("\n"+read("values.txt"), "\n# ")[1:] {
-				typ, values, _ := strings.Cut(strings.TrimSpace(section), "\n")
-				if in == "any" {
-					if typ == "error" || typ == "fmt.Stringer" { // interfaces already
-						continue
-					}
-					typ = "any"
-				}
-				global := fmt.Sprint("global", len(globals))
-				globals = append(globals, fmt.Sprintf("var %s %s\n", global, typ))
-				for _, value := range strings.Split(values, "\n") {
-					for _, place := range places {
-						stmt := strings.NewReplacer("$T", typ, "$E", value, "$I", global).Replace(place)
-						stmts = append(stmts, fmt.Sprintf("\trun(%q, func() { %s })\n", stmt, stmt))
-					}
-				}
-			}
-			var program, main strings.Builder
-			program.WriteString(world + strings.Join(globals, ""))
-			for n := 0; len(stmts) > 0; n++ {
-				some := min(400, len(stmts))
-				fmt.Fprintf(&program, "func part%d() {\n%s}\n", n, strings.Join(stmts[:some], ""))
-				fmt.Fprintf(&main, "\tpart%d()\n", n)
-				stmts = stmts[some:]
-			}
-			fmt.Fprintf(&program, "func main() {\n%s}\n", main.String())
-			file := filepath.Join(t.TempDir(), "main.go")
-			if err := os.WriteFile(file, []byte(program.String()), 0o600); err != nil {
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			program := matrix(t, file)
+			source := filepath.Join(t.TempDir(), "main.go")
+			if err := os.WriteFile(source, []byte(program), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			b, err := exec.Command("go", "run", file).CombinedOutput()
+			b, err := exec.Command("go", "run", source).CombinedOutput()
 			if err != nil {
 				t.Fatalf("it does not compile: %v\n%.2000s", err, b)
 			}
 			nb := newNotebook()
-			if _, err := nb.run(program.String()+"\nmain()", 5*time.Minute); err != nil {
+			if _, err := nb.run(program+"\nmain()", 5*time.Minute); err != nil {
 				t.Fatal(err)
 			}
 			want, got := strings.Split(string(b), "\n"), strings.Split(nb.h.out.String(), "\n")
@@ -79,4 +49,57 @@ func TestMatrix(t *testing.T) {
 			}
 		})
 	}
+}
+
+// matrix is the program that runs the statements of a file.
+func matrix(t *testing.T, file string) string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var world string
+	stmts := []string{}
+	var lists [][]*strings.Replacer
+	for _, section := range strings.Split(string(text), "=== ")[1:] {
+		head, body, _ := strings.Cut(strings.TrimSpace(section), "\n")
+		switch head {
+		case "world":
+			world = body + "\n"
+		case "statements":
+			stmts = strings.Split(body, "\n")
+		default:
+			var rows []*strings.Replacer
+			for _, row := range strings.Split(body, "\n") {
+				var pairs []string
+				for i, cell := range strings.Split(row, "\t") {
+					pairs = append(pairs, "$"+strings.Fields(head)[i], cell)
+				}
+				rows = append(rows, strings.NewReplacer(pairs...))
+			}
+			lists = append(lists, rows)
+		}
+	}
+	for i := len(lists) - 1; i >= 0; i-- { // a cell may name columns of the lists before
+		var all []string
+		for _, stmt := range stmts {
+			for _, row := range lists[i] {
+				all = append(all, row.Replace(stmt))
+			}
+		}
+		stmts = all
+	}
+	const each = 400 // statements of a function
+	var program, main strings.Builder
+	program.WriteString(world)
+	for n := 0; len(stmts) > 0; n++ {
+		some := min(each, len(stmts))
+		fmt.Fprintf(&program, "func part%d() {\n", n)
+		for _, stmt := range stmts[:some] {
+			fmt.Fprintf(&program, "\trun(%q, func() { %s })\n", stmt, stmt)
+		}
+		program.WriteString("}\n")
+		fmt.Fprintf(&main, "\tpart%d()\n", n)
+		stmts = stmts[some:]
+	}
+	return program.String() + "func main() {\n" + main.String() + "}\n"
 }
