@@ -134,7 +134,11 @@ func (e *fnEnv) builtin(x *ast.CallExpr, fun ast.Expr) string {
 		}
 		return l.imp(rtPath) + ".Recovered(" + e.panicOf + ")"
 	case "panic":
-		return "panic(" + e.exprTo(x.Args[0], types.NewInterfaceType(nil, nil)) + ")"
+		value := e.exprTo(x.Args[0], types.NewInterfaceType(nil, nil))
+		if isIface(e.typeOf(x.Args[0])) || e.info.Types[x.Args[0]].IsNil() {
+			value = l.imp(rtPath) + ".NotNil(" + value + ")"
+		}
+		return "panic(" + value + ")"
 	case "print", "println":
 		args := e.exprs(x.Args)
 		n := ".Print("
@@ -171,17 +175,41 @@ func (e *fnEnv) builtin(x *ast.CallExpr, fun ast.Expr) string {
 		}
 		return call
 	case "unsafe.Sizeof", "unsafe.Alignof": // of a type parameter; the others are constants
-		sizes := types.SizesFor("gc", runtime.GOARCH)
 		size := sizes.Sizeof
 		if name == "unsafe.Alignof" {
 			size = sizes.Alignof
 		}
 		return fmt.Sprintf("uintptr(%d)", size(e.typeOf(x.Args[0])))
+	case "unsafe.Offsetof":
+		f := ast.Unparen(x.Args[0]).(*ast.SelectorExpr)
+		return fmt.Sprintf("uintptr(%d)", e.offset(f))
 	case "real", "imag", "close":
 		return name + "(" + e.core(x.Args[0]) + ")"
 	}
 	panic(l.errf(x.Pos(), "builtin %s", name))
 }
+
+// offset is where the field that f selects lies in the struct before the last dot, also by way of embedded structs.
+func (e *fnEnv) offset(f *ast.SelectorExpr) (sum int64) {
+	t := under(e.typeOf(f.X))
+	if p, ok := t.(*types.Pointer); ok {
+		t = under(p.Elem())
+	}
+	_, path := e.lookup(t, f.Sel.Name, e.packageOf(f.Sel))
+	for _, i := range path {
+		s := under(t).(*types.Struct)
+		fields := make([]*types.Var, s.NumFields())
+		for k := range fields {
+			fields[k] = s.Field(k)
+		}
+		sum += sizes.Offsetsof(fields)[i]
+		t = s.Field(i).Type()
+	}
+	return sum
+}
+
+// sizes are those of the compiler.
+var sizes = types.SizesFor("gc", runtime.GOARCH)
 
 // make spells the call x of make for the type t.
 func (e *fnEnv) make(x *ast.CallExpr, t types.Type) string {

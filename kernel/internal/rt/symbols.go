@@ -13,6 +13,7 @@ func Symbols() map[string]reflect.Value {
 		"Defer": reflect.ValueOf(Defer), "Deferring": reflect.ValueOf(Deferring), "PanicOf": reflect.ValueOf(PanicOf), "Recovered": reflect.ValueOf(Recovered),
 		"Eq": reflect.ValueOf(Eq), "ErrorsAs": reflect.ValueOf(ErrorsAs), "Go": reflect.ValueOf(Go), "GoPanic": reflect.ValueOf(GoPanic), "Gone": reflect.ValueOf(Gone),
 		"HasMethods": reflect.ValueOf(HasMethods), "Holds": reflect.ValueOf(Holds), "MethodOf": reflect.ValueOf(MethodOf), "Mk": reflect.ValueOf(Mk), "NewTD": reflect.ValueOf(NewTD),
+		"NotNil":   reflect.ValueOf(NotNil),
 		"NilPanic": reflect.ValueOf(NilPanic), "Print": reflect.ValueOf(Print), "Println": reflect.ValueOf(Println), "Reinterpret": reflect.ValueOf(Reinterpret),
 		"SetElem": reflect.ValueOf(SetElem), "SetKey": reflect.ValueOf(SetKey), "SetMethod": reflect.ValueOf(SetMethod), "SetPointer": reflect.ValueOf(SetPointer), "Slice": reflect.ValueOf(Slice), "SliceData": reflect.ValueOf(SliceData),
 		"Split": reflect.ValueOf(Split), "String": reflect.ValueOf(String), "StringData": reflect.ValueOf(StringData),

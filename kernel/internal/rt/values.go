@@ -77,7 +77,7 @@ func (Error) RuntimeError() {}
 
 var _ runtime.Error = Error{}
 
-// conversion is the error of a failed type assertion.
+// conversion is a run-time error whose text has no prefix: that of a failed type assertion, say.
 type conversion struct{ s string }
 
 func (e *conversion) Error() string { return e.s }
@@ -107,6 +107,14 @@ func AssertErr(x any, from, want string, iface bool, methods ...string) any {
 	return &conversion{fmt.Sprintf("interface conversion: %s is %T, not %s%s", from, x, want, other)}
 }
 
+// NotNil is what panic(x) panics with.
+func NotNil(x any) any {
+	if x == nil {
+		return new(runtime.PanicNilError)
+	}
+	return x
+}
+
 // NilPanic panics like a nil dereference.
 func NilPanic() { panic(Error{"invalid memory address or nil pointer dereference"}) }
 
@@ -119,13 +127,26 @@ func Recover(v any) any {
 	}
 	switch x := v.(type) {
 	case *reflect.ValueError:
-		return Error{"invalid memory address or nil pointer dereference"}
+		if x.Kind == reflect.Invalid {
+			return Error{"invalid memory address or nil pointer dereference"}
+		}
+	case runtime.Error:
+		if strings.HasSuffix(x.Error(), "allocation size out of range") {
+			return Error{"makeslice: len out of range"}
+		}
+		if t, ok := strings.CutPrefix(x.Error(), "hash of unhashable type: "); ok {
+			return Error{"hash of unhashable type " + t}
+		}
 	case string:
 		if strings.HasPrefix(x, "reflect: ") || strings.HasPrefix(x, "reflect.") {
 			if m := sliceToArray.FindStringSubmatch(x); m != nil {
 				return Error{"cannot convert slice with length " + m[1] + " to array or pointer to array with length " + m[2]}
 			}
 			switch {
+			case strings.Contains(x, "MakeChan"):
+				return &conversion{"makechan: size out of range"}
+			case strings.Contains(x, "slice overflow"):
+				return Error{"growslice: len out of range"}
 			case strings.Contains(x, "MakeSlice: negative len"):
 				return Error{"makeslice: len out of range"}
 			case strings.Contains(x, "MakeSlice"):
@@ -137,7 +158,6 @@ func Recover(v any) any {
 			case strings.Contains(x, "nil"):
 				return Error{"invalid memory address or nil pointer dereference"}
 			}
-			return Error{x}
 		}
 	}
 	return v
