@@ -223,7 +223,7 @@ func (k *Kernel) await(ctx context.Context, id string, wait chan *wire.Message) 
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-k.exited:
-		return nil, fmt.Errorf("client: the kernel ended: %v%s", k.cmd.ProcessState, k.stderr.suffix())
+		return nil, &EndedError{Status: k.cmd.ProcessState.ExitCode(), text: fmt.Sprintf("client: the kernel ended: %v%s", k.cmd.ProcessState, k.stderr.suffix())}
 	}
 }
 
@@ -527,6 +527,14 @@ func (k *Kernel) Kill() {
 	}
 	os.RemoveAll(k.dir)
 }
+
+// EndedError says that the kernel's process ended before it answered, with which status (-1: by a signal) and why, if it said so.
+type EndedError struct {
+	Status int
+	text   string
+}
+
+func (e *EndedError) Error() string { return e.text }
 
 // lastWords keeps the beginning of what the kernel process writes to its standard error: why it ended.
 type lastWords struct {

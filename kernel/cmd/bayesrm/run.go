@@ -72,6 +72,10 @@ func (c *runCmd) Run() error {
 		}
 		return exitStatus(1) // shown with its traceback already
 	}
+	var ended *client.EndedError
+	if program && errors.As(runErr, &ended) && ended.Status == 0 { // compiled code called os.Exit
+		return nil
+	}
 	return runErr
 }
 

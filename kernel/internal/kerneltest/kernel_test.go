@@ -210,6 +210,10 @@ func TestRunCommand(t *testing.T) {
 	if _, errs, code := run(crash); code != 1 || !strings.Contains(errs, "maps.fatal") {
 		t.Errorf("a crash printed %q, status %d", errs, code)
 	}
+	ends := write("ends.go", "package main\n\nimport \"testing\"\n\nfunc main() {\n\ttesting.Main(func(a, b string) (bool, error) { return true, nil }, nil, nil, nil)\n}\n")
+	if _, errs, code := run(ends); code != 0 {
+		t.Errorf("a program that compiled code ended with success: %q, status %d", errs, code)
+	}
 	bad := write("b.go", "package main\n\nfunc main() {\n\tvar x int = \"s\"\n}\n")
 	if _, errs, code := run(bad); code != 1 || !strings.Contains(errs, "cell 1:4:14") {
 		t.Errorf("printed %q, status %d", errs, code)

@@ -289,6 +289,14 @@ func (l *Lowerer) spellable(t types.Type) bool {
 		return l.spellable(t.Key()) && l.spellable(t.Elem())
 	case *types.Chan:
 		return l.spellable(t.Elem())
+	case *types.Signature:
+		return l.spellable(t.Params()) && l.spellable(t.Results())
+	case *types.Tuple:
+		for i := range t.Len() {
+			if !l.spellable(t.At(i).Type()) {
+				return false
+			}
+		}
 	}
 	return true
 }

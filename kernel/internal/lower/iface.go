@@ -254,6 +254,9 @@ func (l *Lowerer) emitTD(d *tdInst) {
 			continue
 		}
 		sig := sel.Type().(*types.Signature)
+		if !l.spellable(sig) { // SyscallConn of an embedded file
+			continue
+		}
 		tbl := l.mtable(m.Name(), m.Pkg(), sig)
 		_, args, hdr, res := l.paramList(sig)
 		ret := ""
@@ -338,6 +341,9 @@ func (l *Lowerer) methodCall(base string, t types.Type, name string, pkg *types.
 			u = l.under(p.Elem())
 		}
 		f := u.(*types.Struct).Field(i)
+		if !f.Exported() && !l.isUser(f.Pkg()) { // what compiled code promotes through a field that cells cannot reach
+			return mcall{fn: path + "." + name}
+		}
 		path += "." + l.field(f)
 		cur = f.Type()
 	}
