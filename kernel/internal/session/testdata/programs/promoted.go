@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
-	"testing"
 	"time"
 )
 
@@ -60,13 +59,4 @@ func main() {
 	defer s.Close()
 	r, err := http.Get(s.URL)
 	fmt.Println(r.StatusCode, err)
-	res := testing.Benchmark(func(b *testing.B) {
-		b.ReportAllocs()
-		for range b.N {
-		}
-		if b.Failed() {
-			b.Log("x")
-		}
-	})
-	fmt.Println(res.N > 0)
 }
