@@ -24,8 +24,14 @@ func (e *fnEnv) define(w *writer, names []*ast.Ident, values []ast.Expr) {
 			post = append(post, s)
 		}
 		rt, _ := e.typeOf(values[0]).(*types.Tuple)
-		// interface-typed declared names: use temps
+		// by way of others where an interface takes one, and what the interpreter would put into the variables of the round before
 		need := false
+		switch x := ast.Unparen(values[0]).(type) {
+		case *ast.IndexExpr:
+			need = true
+		case *ast.UnaryExpr:
+			need = x.Op == token.ARROW
+		}
 		for i, n := range names {
 			if n.Name != "_" && rt != nil && !types.Identical(e.sb.apply(e.info.Defs[n].Type()), rt.At(i).Type()) {
 				need = true
@@ -61,7 +67,7 @@ func (e *fnEnv) define(w *writer, names []*ast.Ident, values []ast.Expr) {
 		}
 		o := e.info.Defs[n]
 		t := e.sb.apply(o.Type())
-		rhs := e.exprTo(values[0], t) // before the name is in scope
+		rhs := e.assigned(values[0], t) // before the name is in scope
 		if !l.spellable(t) {
 			w.f("%s := %s", e.local(o), rhs)
 			w.f("_ = %s", e.local(o))
@@ -78,7 +84,7 @@ func (e *fnEnv) define(w *writer, names []*ast.Ident, values []ast.Expr) {
 		if n.Name != "_" {
 			t = e.sb.apply(e.info.Defs[n].Type())
 		}
-		rhs = append(rhs, e.exprTo(values[i], t))
+		rhs = append(rhs, e.assigned(values[i], t))
 	}
 	for i, n := range names {
 		if n.Name == "_" {
@@ -198,8 +204,8 @@ func (e *fnEnv) assign(w *writer, s *ast.AssignStmt) {
 	e.parallel(w, lhs, rhs, ts, s.Rhs)
 }
 
-// assigned lowers x, which a variable of type t gets. The interpreter would put a literal of a struct itself in the place of the
-// variable, which pointers and function literals hold as it was.
+// assigned lowers x, which a variable of type t gets. The interpreter would build a composite literal in the variable's place: that of a
+// struct where pointers and function literals do not see it, the others in the variable of the round before.
 func (e *fnEnv) assigned(x ast.Expr, t types.Type) string {
 	s := e.exprTo(x, t)
 	if _, ok := x.(*ast.CompositeLit); ok {

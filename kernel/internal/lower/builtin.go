@@ -86,10 +86,7 @@ func (e *fnEnv) builtin(x *ast.CallExpr, fun ast.Expr) string {
 	case "new":
 		if tv := e.info.Types[x.Args[0]]; !tv.IsType() {
 			t := e.typeOf(x).(*types.Pointer).Elem()
-			ts := l.typ(t)
-			h := "h_new_" + mangle(ts+l.canon(t))
-			e.helper(h, fmt.Sprintf("func %s(v %s) *%s { p := new(%s); *p = v; return p }", h, ts, ts, ts))
-			return h + "(" + e.exprTo(x.Args[0], t) + ")"
+			return e.newOf(t) + "(" + e.exprTo(x.Args[0], t) + ")"
 		}
 		return "new(" + l.typ(e.typeOf(x.Args[0])) + ")"
 	case "make":
@@ -187,6 +184,13 @@ func (e *fnEnv) builtin(x *ast.CallExpr, fun ast.Expr) string {
 		return name + "(" + e.core(x.Args[0]) + ")"
 	}
 	panic(l.errf(x.Pos(), "builtin %s", name))
+}
+
+// newOf returns a function that puts a value of type t into memory of its own.
+func (e *fnEnv) newOf(t types.Type) string {
+	ts := e.l.typ(t)
+	h := "h_new_" + mangle(ts+e.l.canon(t))
+	return e.helper(h, fmt.Sprintf("func %s(v %s) *%s { p := new(%s); *p = v; return p }", h, ts, ts, ts))
 }
 
 // offset is where the field that f selects lies in the struct before the last dot, also by way of embedded structs.

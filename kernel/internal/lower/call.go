@@ -16,13 +16,17 @@ func (e *fnEnv) helper(name, code string) string {
 	return name
 }
 
+// mangle makes a name of s, another for each s.
 func mangle(s string) string {
-	return strings.Map(func(r rune) rune {
+	var b strings.Builder
+	for _, r := range s {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' {
-			return r
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, "ʹ%xʹ", r)
 		}
-		return 'ʹ'
-	}, s)
+	}
+	return b.String()
 }
 
 func (e *fnEnv) call(x *ast.CallExpr) string {

@@ -113,6 +113,9 @@ func (e *fnEnv) hoistCall(w *writer, c *ast.CallExpr) (string, []string) {
 			v = strings.TrimSuffix(v, "...")
 			suffix = "..."
 		}
+		if _, ok := a.(*ast.CompositeLit); ok { // see assigned
+			v = "(" + v + ")"
+		}
 		w.f("%s := %s", n, v)
 		args[i] = n + suffix
 	}

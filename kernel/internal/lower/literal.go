@@ -23,6 +23,9 @@ func (e *fnEnv) address(s string, t types.Type) string {
 	if e.l.endless(t) {
 		return e.helper("h_address", "func h_address(v interface{}) *interface{} { return &v }") + "(" + s + ")"
 	}
+	if _, ok := under(t).(*types.Struct); !ok { // the interpreter makes one for all rounds of a loop
+		return e.newOf(t) + "(" + s + ")"
+	}
 	return "&" + s
 }
 

@@ -17,7 +17,7 @@ func TestMatrix(t *testing.T) {
 		t.Skip("needs the go command to compile the programs")
 	}
 	if testing.Short() {
-		t.Skip("35,000 statements")
+		t.Skip("38,000 statements")
 	}
 	files, err := filepath.Glob("testdata/matrix/*.txt")
 	if err != nil || len(files) == 0 {
