@@ -334,7 +334,7 @@ func main() {
 
 	pq := PQ{}
 	heap.Init(&pq)
-	for n, p := range map[string]int{"x": 3, "y": 1, "z": 2} {
+	for p, n := range []string{"y", "z", "x"} {
 		heap.Push(&pq, &Item{name: n, prio: p})
 	}
 	pq.update(pq[len(pq)-1], 9)
