@@ -155,7 +155,7 @@ func Recover(v any) any {
 				return Error{"index out of range"}
 			case strings.Contains(x, "slice bounds out of range"), strings.Contains(x, "slice index out of bounds"):
 				return Error{"slice bounds out of range"}
-			case strings.Contains(x, "nil"):
+			case strings.Contains(x, "nil"), strings.Contains(x, "zero Value"):
 				return Error{"invalid memory address or nil pointer dereference"}
 			}
 		}

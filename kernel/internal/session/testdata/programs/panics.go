@@ -19,6 +19,7 @@ func main() {
 	try(func() { reflect.ValueOf("x").Elem() })
 	try(func() { reflect.TypeOf(1).Elem() })
 	try(func() { var p *T; _ = p.a })
+	try(func() { var p *int; var x any; _ = x == *p })
 	try(func() { var m map[string]int; m["a"] = 1 })
 	try(func() { var f func(); f() })
 	try(func() { var i fmt.Stringer; _ = i.String() })
