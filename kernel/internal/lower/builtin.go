@@ -10,11 +10,8 @@ import (
 
 // builtinCall lowers a call of a builtin, also of one whose arguments are the results of one call.
 func (e *fnEnv) builtinCall(x *ast.CallExpr, fun ast.Expr) string {
-	results, ok := (*types.Tuple)(nil), false
-	if len(x.Args) == 1 {
-		results, ok = e.info.TypeOf(x.Args[0]).(*types.Tuple)
-	}
-	if !ok {
+	results := e.spread(x)
+	if results == nil {
 		return e.builtin(x, fun)
 	}
 	names := e.l.freshes("t", results.Len())

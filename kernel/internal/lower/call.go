@@ -58,22 +58,19 @@ func (e *fnEnv) call(x *ast.CallExpr) string {
 	if !ok {
 		panic(l.errf(x.Pos(), "call of %v", e.typeOf(x.Fun)))
 	}
-	// f(g()) with multi-value g
-	if len(x.Args) == 1 {
-		if tp, ok := e.typeOf(x.Args[0]).(*types.Tuple); ok && tp.Len() > 1 {
-			ts := l.freshes("t", tp.Len())
-			res := ""
-			if sig.Results().Len() > 0 {
-				res = " " + l.typ(sig.Results())
-			}
-			ret := ""
-			if res != "" {
-				ret = "return "
-			}
-			first, held := e.holdFunc(x.Fun)
-			defer delete(e.held, held)
-			return "func()" + res + " {\n" + first + strings.Join(ts, ", ") + " := " + e.expr(x.Args[0]) + "\n" + ret + e.callee(x, e.convTuple(ts, tp, sig)) + "\n}()"
+	if tp := e.spread(x); tp != nil {
+		ts := l.freshes("t", tp.Len())
+		res := ""
+		if sig.Results().Len() > 0 {
+			res = " " + l.typ(sig.Results())
 		}
+		ret := ""
+		if res != "" {
+			ret = "return "
+		}
+		first, held := e.holdFunc(x.Fun)
+		defer delete(e.held, held)
+		return "func()" + res + " {\n" + first + strings.Join(ts, ", ") + " := " + e.expr(x.Args[0]) + "\n" + ret + e.callee(x, e.convTuple(ts, tp, sig)) + "\n}()"
 	}
 	if s, ok := e.errorsAs(x, sig); ok {
 		return s
@@ -85,6 +82,18 @@ func (e *fnEnv) call(x *ast.CallExpr) string {
 		}
 	}
 	return e.fun(x.Fun) + "(" + strings.Join(args, ", ") + ")"
+}
+
+// spread is what the only argument of a call gives, where that is several values.
+func (e *fnEnv) spread(c *ast.CallExpr) *types.Tuple {
+	if len(c.Args) != 1 {
+		return nil
+	}
+	t, ok := e.info.TypeOf(c.Args[0]).(*types.Tuple)
+	if !ok {
+		return nil
+	}
+	return e.sb.apply(t).(*types.Tuple)
 }
 
 // isUnsafe reports whether t is an unsafe.Pointer by another name or none.

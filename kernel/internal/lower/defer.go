@@ -90,12 +90,10 @@ func (e *fnEnv) hoistCall(w *writer, c *ast.CallExpr) (string, []string) {
 		w.f("%s := %s", n, fn)
 		fn = n
 	}
-	if len(c.Args) == 1 {
-		if tp, ok := e.typeOf(c.Args[0]).(*types.Tuple); ok && tp.Len() > 1 {
-			ts := l.freshes("t", tp.Len())
-			w.f("%s := %s", strings.Join(ts, ", "), e.expr(c.Args[0]))
-			return fn, addRecv(e.convTuple(ts, tp, sig))
-		}
+	if tp := e.spread(c); tp != nil {
+		ts := l.freshes("t", tp.Len())
+		w.f("%s := %s", strings.Join(ts, ", "), e.expr(c.Args[0]))
+		return fn, addRecv(e.convTuple(ts, tp, sig))
 	}
 	args := e.args(c, sig)
 	for i, a := range c.Args {
@@ -182,10 +180,8 @@ func (e *fnEnv) heldBuiltin(w *writer, c *ast.CallExpr) (fn string, args []strin
 	if !ok {
 		return "", nil
 	}
-	if len(c.Args) == 1 {
-		if _, ok := e.info.TypeOf(c.Args[0]).(*types.Tuple); ok {
-			return "", nil
-		}
+	if e.spread(c) != nil {
+		return "", nil
 	}
 	ts := make([]types.Type, len(c.Args))
 	for i, a := range c.Args {

@@ -3,8 +3,8 @@ package session
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,9 +13,6 @@ import (
 // TestMatrix: what Go allows in many combinations prints what the compiler makes of it. A file of testdata/matrix is a world, lists
 // whose heads name their columns, and statements, which are run with each row of each list in the place of $column.
 func TestMatrix(t *testing.T) {
-	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("needs the go command to compile the programs")
-	}
 	if testing.Short() {
 		t.Skip("38,000 statements")
 	}
@@ -26,19 +23,12 @@ func TestMatrix(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			program := matrix(t, file)
-			source := filepath.Join(t.TempDir(), "main.go")
-			if err := os.WriteFile(source, []byte(program), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			b, err := exec.Command("go", "run", source).CombinedOutput()
-			if err != nil {
-				t.Fatalf("it does not compile: %v\n%.2000s", err, b)
-			}
+			want := strings.Split(goRun(t, program), "\n")
 			nb := newNotebook()
 			if _, err := nb.run(program+"\nmain()", 5*time.Minute); err != nil {
 				t.Fatal(err)
 			}
-			want, got := strings.Split(string(b), "\n"), strings.Split(nb.h.out.String(), "\n")
+			got := strings.Split(nb.h.out.String(), "\n")
 			if len(want) != len(got) {
 				t.Errorf("%d lines, the compiler's %d", len(got), len(want))
 			}
@@ -58,7 +48,7 @@ func matrix(t *testing.T, file string) string {
 		t.Fatal(err)
 	}
 	var world string
-	stmts := []string{}
+	var stmts []string
 	var lists [][]*strings.Replacer
 	for _, section := range strings.Split(string(text), "=== ")[1:] {
 		head, body, _ := strings.Cut(strings.TrimSpace(section), "\n")
@@ -88,18 +78,17 @@ func matrix(t *testing.T, file string) string {
 		}
 		stmts = all
 	}
-	const each = 400 // statements of a function
 	var program, main strings.Builder
 	program.WriteString(world)
-	for n := 0; len(stmts) > 0; n++ {
-		some := min(each, len(stmts))
+	n := 0
+	for some := range slices.Chunk(stmts, 400) { // a function each
 		fmt.Fprintf(&program, "func part%d() {\n", n)
-		for _, stmt := range stmts[:some] {
+		for _, stmt := range some {
 			fmt.Fprintf(&program, "\trun(%q, func() { %s })\n", stmt, stmt)
 		}
 		program.WriteString("}\n")
 		fmt.Fprintf(&main, "\tpart%d()\n", n)
-		stmts = stmts[some:]
+		n++
 	}
 	return program.String() + "func main() {\n" + main.String() + "}\n"
 }

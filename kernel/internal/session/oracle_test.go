@@ -46,9 +46,6 @@ func TestOracle(t *testing.T) {
 
 // oracle compares what run prints for each seed with what the compiler makes of source, which declares a function p<seed>.
 func oracle(t *testing.T, source func(seed int) string, run func(seed int) (string, error)) {
-	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("needs the go command to compile the programs")
-	}
 	number := func(name string, otherwise int) int {
 		if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
 			return n
@@ -66,15 +63,7 @@ func oracle(t *testing.T, source func(seed int) string, run func(seed int) (stri
 			fmt.Fprintf(&main, "\tfmt.Println(\"== %d\")\n\tp%[1]d()\n", first)
 			first++
 		}
-		file := filepath.Join(t.TempDir(), "main.go")
-		if err := os.WriteFile(file, []byte(all+"func main() {\n"+main.String()+"}\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		b, err := exec.Command("go", "run", file).CombinedOutput()
-		if err != nil {
-			t.Fatalf("a program does not compile: %v\n%s\n%s", err, b, all)
-		}
-		text := outOfRange.ReplaceAllString(string(b), "index out of range")
+		text := outOfRange.ReplaceAllString(goRun(t, all+"func main() {\n"+main.String()+"}\n"), "index out of range")
 		for _, part := range strings.Split(text, "== ")[1:] {
 			seed, want, _ := strings.Cut(part, "\n")
 			n, _ := strconv.Atoi(seed)
@@ -85,6 +74,22 @@ func oracle(t *testing.T, source func(seed int) string, run func(seed int) (stri
 			}
 		}
 	}
+}
+
+// goRun is what a program prints that the compiler has made.
+func goRun(t *testing.T, program string) string {
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("needs the go command to compile the programs")
+	}
+	file := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(file, []byte(program), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, err := exec.Command("go", "run", file).CombinedOutput()
+	if err != nil {
+		t.Fatalf("it does not compile: %v\n%s\n%s", err, b, program)
+	}
+	return string(b)
 }
 
 // outOfRange is what the interpreter does not know: which index it was.
