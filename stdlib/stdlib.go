@@ -31,7 +31,7 @@ var (
 func Export(importPath string) (io.Reader, error) {
 	b, err := exportFS.ReadFile("export/" + importPath + ".gz")
 	if err != nil {
-		return nil, fmt.Errorf("stdlib: import %q: not among the packages that cells can use", importPath)
+		return nil, fmt.Errorf("stdlib: no package %s among those that cells can use", importPath)
 	}
 	return gzip.NewReader(bytes.NewReader(b))
 }

@@ -2,10 +2,13 @@
 package cell
 
 import (
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/scanner"
 	"go/token"
+	"slices"
+	"strings"
 )
 
 // Kind says what a Unit is.
@@ -205,7 +208,39 @@ func (u *Unit) file(prefix string) (*ast.File, error) {
 	if prefix[len(prefix)-1] == '{' {
 		src += "\n}"
 	}
-	return parser.ParseFile(token.NewFileSet(), "", src, parser.SkipObjectResolution)
+	f, err := parser.ParseFile(token.NewFileSet(), "", src, parser.SkipObjectResolution)
+	var errs scanner.ErrorList
+	if errors.As(err, &errs) {
+		return nil, u.inside(errs)
+	}
+	return f, err
+}
+
+// At is where the byte at offset of the unit's text stands in the cell.
+func (u *Unit) At(offset int) (line, column int) {
+	before := u.Text[:offset]
+	if i := strings.LastIndexByte(before, '\n'); i >= 0 {
+		return u.Line + strings.Count(before, "\n"), offset - i
+	}
+	return u.Line, u.Column + offset
+}
+
+// inside keeps the errors within the unit's text. Of errors after it, which follow from those or name the brace that file adds,
+// it keeps the first where there is no other, as one at the end of the text.
+func (u *Unit) inside(errs scanner.ErrorList) scanner.ErrorList {
+	line, column := u.At(len(strings.TrimRight(u.Text, " \t\r\n")))
+	kept := slices.DeleteFunc(slices.Clone(errs), func(e *scanner.Error) bool {
+		return e.Pos.Line > line || e.Pos.Line == line && e.Pos.Column >= column
+	})
+	if len(kept) > 0 {
+		return kept
+	}
+	e := *errs[0]
+	e.Pos.Line, e.Pos.Column = line, column
+	if want, _, ok := strings.Cut(e.Msg, ", found "); ok {
+		e.Msg = want + ", found the end of the statement"
+	}
+	return scanner.ErrorList{&e}
 }
 
 // Status says whether src could run as it stands ("complete"), needs more lines ("incomplete", with the indent of the

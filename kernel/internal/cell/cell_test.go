@@ -1,6 +1,8 @@
 package cell
 
 import (
+	"errors"
+	"go/scanner"
 	"strings"
 	"testing"
 )
@@ -53,6 +55,25 @@ func TestPositionsAndSemicolons(t *testing.T) {
 	}
 	if _, err := Split("cell_1", "x := 1\n  y := )"); err == nil || !strings.HasPrefix(err.Error(), "2:8:") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestErrors: a syntax error names what is in the cell, not what is put around it, and what follows from it is not said.
+func TestErrors(t *testing.T) {
+	for src, want := range map[string]string{
+		"x := 5 +":                         "1:9: expected operand, found the end of the statement",
+		"if true {\n\tf()\n":               "2:5: expected '}', found the end of the statement",
+		"y := 1\n  foo(1,":                 "2:9: expected operand, found the end of the statement",
+		"type T struct { a int":            "1:22: expected '}', found the end of the statement",
+		"a b c\nd := 1":                    "1:3: expected ';', found b",
+		"%%\nx := 1":                       "1:1: expected statement, found '%'",
+		"import (\n\t\"fmt\"\n\t7\n)\nf()": "3:2: import path must be a string",
+	} {
+		_, err := Split("cell_1", src)
+		var list scanner.ErrorList
+		if !errors.As(err, &list) || len(list) != 1 || list[0].Error() != want {
+			t.Errorf("%q: error %v, want %s", src, list, want)
+		}
 	}
 }
 

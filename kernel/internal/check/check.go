@@ -179,7 +179,7 @@ type builder struct {
 	cell     *Cell
 	own      map[string]bool
 	imported map[string]bool
-	importAt map[string]string // name → where the cell's import line stands, as a comment
+	importAt map[string]string // name → where the path in the cell's import stands, as a comment
 	decls    strings.Builder
 	vars     strings.Builder
 	body     strings.Builder
@@ -252,7 +252,8 @@ func (b *builder) unit(u cell.Unit) {
 					name += path
 				}
 				b.cell.Imports[name] = path
-				b.importAt[name] = at
+				line, column := u.At(int(im.Path.Pos() - gd.Pos()))
+				b.importAt[name] = cell.Position(u.Cell, line, column)
 			}
 		}
 	case cell.Func, cell.Type:
@@ -357,7 +358,7 @@ func (b *builder) source() string {
 		if strings.HasPrefix(n, ".") || strings.HasPrefix(n, "_") && strings.Contains(n, paths[n]) {
 			alias = n[:1]
 		}
-		fmt.Fprintf(&s, "import %s%s %q;", b.importAt[n], alias, paths[n])
+		fmt.Fprintf(&s, "import %s %s%q;", alias, b.importAt[n], paths[n])
 	}
 	s.WriteString("\n" + rest)
 	return s.String()

@@ -22,13 +22,17 @@ var (
 	unknownField    = regexp.MustCompile(`^unknown field (\w+) in struct literal`)
 	cannotUse       = regexp.MustCompile(`^cannot use (.+) \((?:variable|value|constant|.* constant).*? of (?:\w+ )?type ([^\s()]+)\) as ([^\s()]+) value`)
 	mismatched      = regexp.MustCompile(`mismatched types (\w+) and (\w+)\)`)
+	notImported     = regexp.MustCompile(`^could not import (\S+)`)
 	mismatch        = regexp.MustCompile(`^assignment mismatch: \d+ variables? but .* returns \d+ values?|^multiple-value .* in single-value context`)
 )
 
+const usable = "cells can use the packages of std, gonum, gonum/plot and bayesrm; others cannot be fetched"
+
 // elsewhere are names of other notebooks, and what stands for them here.
 var elsewhere = map[string]string{
-	"exit": "Ctrl-D leaves the console, and the menu of a notebook shuts its kernel down",
-	"quit": "Ctrl-D leaves the console, and the menu of a notebook shuts its kernel down",
+	"exit":    "Ctrl-D leaves the console, and the menu of a notebook shuts its kernel down",
+	"quit":    "Ctrl-D leaves the console, and the menu of a notebook shuts its kernel down",
+	"Display": "display.Show(x) shows a value, display.HTML and display.Markdown a text", "gonbui": "package display shows HTML, Markdown and pictures",
 	"None": "it is nil in Go", "null": "it is nil in Go", "True": "it is true in Go", "False": "it is false in Go",
 }
 
@@ -42,9 +46,23 @@ func (h *hints) of(msg string, pos token.Pos) string {
 			return "did you mean " + s + "?"
 		}
 		if sel := h.selectorAt(pos); sel != nil && sel.X.Pos() == pos {
-			return fmt.Sprintf("no package is called %s here; cells can use those of std, gonum, gonum/plot and bayesrm", m[1])
+			return fmt.Sprintf("no package is called %s here; %s", m[1], usable)
 		}
 		return ""
+	}
+	if m := notImported.FindStringSubmatch(msg); m != nil {
+		name := BaseName(m[1])
+		if s := elsewhere[name]; s != "" {
+			return s
+		}
+		path, ok := h.b.in.Imports(name)
+		if !ok && len(name) > 3 { // nearly every short word is near to a package's name
+			path, ok = h.b.in.Imports(nearest(name, h.b.in.Names()))
+		}
+		if ok {
+			return fmt.Sprintf("did you mean %q?", path)
+		}
+		return usable
 	}
 	if m := undefinedMember.FindStringSubmatch(msg); m != nil {
 		if sel := h.selectorAt(pos); sel != nil {

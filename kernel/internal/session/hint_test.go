@@ -41,6 +41,14 @@ func TestHints(t *testing.T) {
 		{"of Python", "x := None", "it is nil in Go"},
 		{"address", "at(p)", "take its address: &p"},
 		{"results", "x := strconv.Atoi(\"1\")", "name every result"},
+		{"import of elsewhere", "import \"example.com/mean\"", "others cannot be fetched"},
+		{"import that moved", "import \"golang.org/x/exp/slices\"", "did you mean \"slices\"?"},
+		{"version of an import", "import \"math/rand/v3\"", "did you mean \"math/rand/v2\"?"},
+		{"misspelt import", "import \"encoding/jsn2\"\nimport \"fmtt\"", "did you mean \"fmt\"?"},
+		{"of another kernel", "Display(1)", "display.Show"},
+		{"a magic", "%time f()", "cells are plain Go"},
+		{"a command", "!ls -l", "shell(\"ls\")"},
+		{"a question", "fmt?", "help()"},
 		{"nothing near", "quetzalcoatl", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

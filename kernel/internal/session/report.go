@@ -39,13 +39,16 @@ func (s *Session) Report(err error) Report {
 	)
 	switch {
 	case errors.As(err, &compile):
+		if strings.HasPrefix(compile[0].Msg, "undefined: ") { // !ls -l is an expression
+			compile = s.plainGo(compile)
+		}
 		return s.compileReport(compile)
 	case errors.As(err, &syntax):
 		var es check.Errors
 		for _, e := range syntax {
 			es = append(es, check.Error{Cell: s.lastCell(), Line: e.Pos.Line, Column: e.Pos.Column, Msg: "syntax error: " + e.Msg})
 		}
-		return s.compileReport(es)
+		return s.compileReport(s.plainGo(es))
 	case errors.As(err, &pan):
 		if e, ok := pan.Value.(error); ok && errors.As(e, &stop) {
 			r := Report{Name: "Error", Value: firstLine(stop.Err.Error())}
@@ -67,6 +70,17 @@ func (s *Session) Report(err error) Report {
 		return Interrupted()
 	}
 	return Report{Name: "Error", Value: firstLine(err.Error()), Traceback: []string{red + "Error" + plain + ": " + err.Error()}}
+}
+
+// plainGo leaves of the errors the first one, with a hint, if its line begins as what other kernels take for a command to
+// themselves.
+func (s *Session) plainGo(es check.Errors) check.Errors {
+	line := strings.TrimSpace(s.line(es[0].Cell, es[0].Line))
+	if line == "" || !strings.ContainsRune("%!:$?", rune(line[0])) && !strings.HasSuffix(line, "?") {
+		return es
+	}
+	es[0].Hint = "cells are plain Go, without magics; help(), shell(\"ls\"), timeit(f), who() and reset() are functions"
+	return es[:1]
 }
 
 // Interrupted is the report of a cell that the user stopped.

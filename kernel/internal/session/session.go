@@ -91,6 +91,13 @@ func (s *Session) prepare(n int, src string) (*Ready, error) {
 	if err != nil {
 		return nil, err
 	}
+	if line := mainAlone(units); line > 0 {
+		call, err := cell.Split(name, strings.Repeat("\n", line-1)+"main()")
+		if err != nil {
+			return nil, err
+		}
+		units = append(units, call...)
+	}
 	ready := &Ready{cell: n}
 	d := &draft{s: s, live: map[string]types.Object{}, imports: map[string]string{}, decls: map[string]*declared{}}
 	parts := [][]cell.Unit{units}
@@ -107,6 +114,20 @@ func (s *Session) prepare(n int, src string) (*Ready, error) {
 	}
 	d.commit()
 	return ready, nil
+}
+
+// mainAlone returns the line of func main in a cell that is a program, pasted whole or without its package clause: one that
+// declares main and has no statement. Such a cell runs. 0 for other cells.
+func mainAlone(units []cell.Unit) (line int) {
+	for _, u := range units {
+		if u.Stmt != nil {
+			return 0
+		}
+		if f, ok := u.Decl.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "main" {
+			line = u.Line
+		}
+	}
+	return line
 }
 
 // Run runs a prepared cell. It returns ctx's error if that ends first, a *engine.Panic, or nil.
