@@ -181,6 +181,7 @@ func (e *Engine) eval(source string) error {
 	e.global.fill()
 	e.global.trim()
 	_, err = e.interp.Execute(program)
+	e.global.tree.cut(program)
 	return err
 }
 

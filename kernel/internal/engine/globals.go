@@ -16,6 +16,7 @@ type globals struct {
 
 	scopes reflect.Value // map[string]*scope: the declarations of each package
 	roots  reflect.Value // []*node: what has been compiled
+	tree   tree
 }
 
 // frameRoom is how many slots the frame has at first. A cell takes about four.
@@ -29,6 +30,7 @@ func newGlobals(i *interp.Interpreter) *globals {
 		data:   field(field(root, "frame").Elem(), "data"),
 		types:  field(field(root, "universe").Elem(), "types"),
 	}
+	g.tree = newTree(g.roots.Type().Elem().Elem())
 	g.used = g.data.Len()
 	g.grow(frameRoom)
 	return g
@@ -68,11 +70,16 @@ func (g *globals) symbol(name string) reflect.Value {
 
 // field is the field of an addressable struct of the interpreter, readable and writable.
 func field(v reflect.Value, name string) reflect.Value {
-	f := v.FieldByName(name)
-	if !f.IsValid() {
+	f := v.FieldByIndex(structField(v.Type(), name).Index)
+	return reflect.NewAt(f.Type(), f.Addr().UnsafePointer()).Elem()
+}
+
+func structField(t reflect.Type, name string) reflect.StructField {
+	f, ok := t.FieldByName(name)
+	if !ok {
 		panic("engine: the interpreter has no field " + name + ": it is of another version than this package was written for")
 	}
-	return reflect.NewAt(f.Type(), f.Addr().UnsafePointer()).Elem()
+	return f
 }
 
 // grow moves the frame to an array of n slots.

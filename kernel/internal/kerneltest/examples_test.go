@@ -99,9 +99,10 @@ func runExample(t *testing.T, fset *token.FileSet, ex *doc.Example, dir string) 
 	if err := os.WriteFile(program, src.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	binary := Binary(t) // the first time it is built
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, Binary(t), "run", program)
+	cmd := exec.CommandContext(ctx, binary, "run", program)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "TZ=America/Los_Angeles") // as the tests of package time set it
 	var errs bytes.Buffer

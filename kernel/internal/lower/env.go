@@ -20,6 +20,7 @@ type target struct {
 type rfCtx struct {
 	st    string
 	done  string // the variable that tells that the loop has been left
+	body  *ast.BlockStmt
 	codes []rfCode
 }
 

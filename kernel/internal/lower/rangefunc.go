@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"slices"
 	"strings"
 )
 
@@ -19,34 +20,52 @@ func crossedRF(ts []*target) []*target {
 
 // rfExit leaves range-over-func bodies up to target t.
 func (e *fnEnv) rfExit(w *writer, crossed []*target, t *target, cont bool) {
-	rfs := crossedRF(crossed)
-	outer := rfs[len(rfs)-1]
-	code := 2 + len(outer.rf.codes)
-	kind := "break"
+	kind, label := "break", ""
 	if cont {
 		kind = "continue"
 	}
-	lb := ""
-	if t.kind == "rangefunc" {
-		if cont {
-			kind = "rf-continue"
-		} else {
-			kind = "rf-break"
-		}
-	} else {
-		if t.label == "" {
-			lb = ""
-			kind += "-plain"
-		} else {
-			lb = e.lbl(t.label)
-		}
+	switch {
+	case t.kind == "rangefunc":
+		kind = "rf-" + kind
+	case t.label == "":
+		kind += "-plain"
+	default:
+		label = e.lbl(t.label)
 	}
-	outer.rf.codes = append(outer.rf.codes, rfCode{kind, lb, code})
-	for _, r := range rfs[:len(rfs)-1] {
-		w.f("%s = -1", r.rf.st)
+	var rfs []*rfCtx
+	for _, c := range crossedRF(crossed) {
+		rfs = append(rfs, c.rf)
 	}
-	w.f("%s = %d", outer.rf.st, code)
+	e.leaveBodies(w, rfs, kind, label)
+}
+
+// leaveBodies leaves range-over-func bodies, the innermost first, and goes on as kind says where the last one's loop stands.
+func (e *fnEnv) leaveBodies(w *writer, rfs []*rfCtx, kind, label string) {
+	last := len(rfs) - 1
+	outer := rfs[last]
+	code := 2 + len(outer.codes)
+	outer.codes = append(outer.codes, rfCode{kind, label, code})
+	for _, r := range rfs[:last] {
+		w.f("%s = -1", r.st)
+	}
+	w.f("%s = %d", outer.st, code)
 	e.leaveBody(w)
+}
+
+// rfGoto leaves the range-over-func bodies in which the label of s does not stand; it reports whether there are any.
+func (e *fnEnv) rfGoto(w *writer, s *ast.BranchStmt) bool {
+	to := e.info.Uses[s.Label].Pos()
+	var rfs []*rfCtx
+	for _, r := range slices.Backward(e.rf) {
+		if r.body.Pos() <= to && to < r.body.End() {
+			break
+		}
+		rfs = append(rfs, r)
+	}
+	if len(rfs) > 0 {
+		e.leaveBodies(w, rfs, "goto", e.gotoLbl(s.Label.Name))
+	}
+	return len(rfs) > 0
 }
 
 // leaveBody ends the innermost range over a function from within its body.
@@ -73,7 +92,7 @@ func (e *fnEnv) rangeFunc(w *writer, s *ast.RangeStmt, sig *types.Signature, lab
 	w.f("{")
 	st := l.fresh("st")
 	done := l.fresh("done")
-	rc := &rfCtx{st: st, done: done}
+	rc := &rfCtx{st: st, done: done, body: s.Body}
 	w.f("%s := 0\n_ = %s", st, st)
 	hasRet := containsReturn(s.Body)
 	top := len(e.rf) == 0
@@ -154,6 +173,8 @@ func (e *fnEnv) rangeFunc(w *writer, s *ast.RangeStmt, sig *types.Signature, lab
 			w.f("if %s == %d { break %s }", st, c.code, c.label)
 		case "continue":
 			w.f("if %s == %d { continue %s }", st, c.code, c.label)
+		case "goto":
+			w.f("if %s == %d { goto %s }", st, c.code, c.label)
 		case "rf-break":
 			w.f("if %s == %d {", st, c.code)
 			e.leaveBody(w)

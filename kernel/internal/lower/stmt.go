@@ -203,7 +203,9 @@ func (e *fnEnv) leave(w *writer) {
 func (e *fnEnv) branch(w *writer, s *ast.BranchStmt) {
 	switch s.Tok {
 	case token.GOTO:
-		w.f("goto %s", e.gotoLbl(s.Label.Name))
+		if !e.rfGoto(w, s) {
+			w.f("goto %s", e.gotoLbl(s.Label.Name))
+		}
 		return
 	case token.FALLTHROUGH:
 		w.f("fallthrough")

@@ -95,8 +95,8 @@ func AssertErr(x any, from, want string, iface bool, methods ...string) any {
 	case x == nil:
 		return &conversion{fmt.Sprintf("interface conversion: %s is nil, not %s", from, want)}
 	}
-	for _, m := range methods { // of an interface that x does not implement
-		if !HasMethods(x, m) {
+	for _, m := range methods { // of an interface that x does not implement; the only one is missing also where it has another type
+		if len(methods) == 1 || !HasMethods(x, m) {
 			return &conversion{fmt.Sprintf("interface conversion: %T is not %s: missing method %s", x, want, m)}
 		}
 	}
