@@ -122,7 +122,7 @@ func (e *Engine) Load(c lower.Program) (err error) {
 	if err := e.load(c.Types); err != nil {
 		return err
 	}
-	if len(c.Named) > 1 {
+	if len(c.Named) > 0 {
 		e.global.resolve(c.Named)
 	}
 	file, err := e.file(func() error { return e.load(c.Source) })

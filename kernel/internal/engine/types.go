@@ -9,8 +9,8 @@ import (
 )
 
 // The interpreter builds the reflect types of structs with placeholders for those that are not built yet, and at the end puts one
-// type in place of all of them: right for a struct that refers to itself, wrong for structs that refer to each other. Here the types of
-// the latter are built before the interpreter asks for them.
+// type in place of all of them: right for a struct that refers to itself, wrong for structs that refer to each other, also if one of them
+// is a field's type without a name. Here the types of the latter are built before the interpreter asks for them.
 
 // What the interpreter calls the categories of types, in its order.
 const (
@@ -71,6 +71,14 @@ func (t itype) part(name string) itype        { return itype{t.get(name)} }
 func (t itype) cat() uint64                   { return t.get("cat").Uint() }
 func (t itype) name() string                  { return t.get("name").String() }
 func (t itype) isStruct() bool                { return t.cat() == catStruct && t.name() != "" }
+
+// id is what tells a struct from others: the interpreter has several types of one name.
+func (t itype) id() any {
+	if n := t.name(); n != "" {
+		return n
+	}
+	return t.UnsafePointer()
+}
 
 func (t itype) rtype() reflect.Type {
 	r, _ := t.get("rtype").Interface().(reflect.Type)
@@ -200,15 +208,18 @@ func (b *typeBuilder) whole(t itype) itype {
 
 // tangled reports whether there are two structs of which each leads to the other.
 func (b *typeBuilder) tangled() bool {
-	leads := map[string]map[string]bool{}
-	for name, s := range b.structs {
-		to := map[string]bool{}
-		b.walk(s.itype, map[unsafe.Pointer]bool{}, func(t itype) {
-			if t.isStruct() {
-				to[t.name()] = true
+	leads := map[any]map[any]bool{}
+	for _, s := range b.all {
+		if s.cat() != catStruct {
+			continue
+		}
+		to := map[any]bool{}
+		b.walk(s, map[unsafe.Pointer]bool{}, func(t itype) {
+			if t.cat() == catStruct {
+				to[t.id()] = true
 			}
 		})
-		leads[name] = to
+		leads[s.id()] = to
 	}
 	for a := range leads {
 		for c := range leads[a] {
@@ -229,22 +240,43 @@ func (b *typeBuilder) build(s *structType) error {
 		return errUnknownType // it holds itself
 	}
 	s.busy = true
-	fs := s.get("field")
-	var fields []reflect.StructField
-	for i, t := range s.fields() {
-		for h := b.whole(t); ; h = b.whole(h.part("val")) { // an array of arrays of it
-			if h.isStruct() && b.structs[h.name()] != nil {
-				if err := b.build(b.structs[h.name()]); err != nil {
-					return err
-				}
-			}
-			if h.cat() != catArray && h.cat() != catLinked {
-				break
-			}
+	if err := b.held(s.itype); err != nil {
+		return err
+	}
+	r, err := b.structOf(s.itype)
+	s.built = r
+	return err
+}
+
+// held builds the structs that the struct t holds by value.
+func (b *typeBuilder) held(t itype) error {
+	for _, f := range t.fields() {
+		h := b.whole(f)
+		for h.cat() == catArray || h.cat() == catLinked {
+			h = b.whole(h.part("val"))
 		}
-		r, err := b.typeOf(t)
+		var err error
+		switch {
+		case h.isStruct() && b.structs[h.name()] != nil:
+			err = b.build(b.structs[h.name()])
+		case h.cat() == catStruct && h.name() == "":
+			err = b.held(h)
+		}
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// structOf is the reflect type of a struct of the fields of t.
+func (b *typeBuilder) structOf(t itype) (reflect.Type, error) {
+	fs := t.get("field")
+	var fields []reflect.StructField
+	for i, f := range t.fields() {
+		r, err := b.typeOf(f)
+		if err != nil {
+			return nil, err
 		}
 		name := field(fs.Index(i), "name").String()
 		if name[0] < 'A' || name[0] > 'Z' {
@@ -252,8 +284,7 @@ func (b *typeBuilder) build(s *structType) error {
 		}
 		fields = append(fields, reflect.StructField{Name: name, Type: r, Tag: reflect.StructTag(field(fs.Index(i), "tag").String())})
 	}
-	s.built = reflect.StructOf(fields)
-	return nil
+	return reflect.StructOf(fields), nil
 }
 
 // typeOf is the reflect type of t. For a struct that is not built it is what stands for it.
@@ -271,6 +302,9 @@ func (b *typeBuilder) typeOf(t itype) (reflect.Type, error) {
 			return s.built, nil
 		}
 		return s.stand, nil
+	}
+	if t.cat() == catStruct {
+		return b.structOf(t)
 	}
 	if r := basic[t.cat()]; r != nil {
 		return r, nil
