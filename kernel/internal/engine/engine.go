@@ -119,13 +119,13 @@ func (e *Engine) Load(c lower.Program) (err error) {
 			return err
 		}
 	}
-	if err := e.load(c.Types); err != nil {
+	if _, err := e.load(c.Types); err != nil {
 		return err
 	}
 	if len(c.Named) > 0 {
 		e.global.resolve(c.Named)
 	}
-	file, err := e.file(func() error { return e.load(c.Source) })
+	file, err := e.load(c.Source)
 	if err != nil {
 		return err
 	}
@@ -133,19 +133,11 @@ func (e *Engine) Load(c lower.Program) (err error) {
 	if !strings.Contains(c.Source, "func") {
 		e.unlist(file)
 	}
-	file, err = e.file(func() error { return e.load(c.Main) })
+	file, err = e.load(c.Main)
 	if strings.Count(c.Main, "func") == 1 {
 		e.mains[c.Run] = file
 	}
 	return err
-}
-
-// file returns the file that the interpreter makes of the code that f evaluates, nil for none.
-func (e *Engine) file(f func() error) (*token.File, error) {
-	files := e.interp.FileSet()
-	base := token.Pos(files.Base())
-	err := f()
-	return files.File(base), err
 }
 
 // unlist forgets a file without functions that may be called later: nobody will ask for a line of it.
@@ -155,34 +147,51 @@ func (e *Engine) unlist(f *token.File) {
 	}
 }
 
-func (e *Engine) load(source string) error {
+func (e *Engine) load(source string) (*token.File, error) {
 	if source == "" {
-		return nil
+		return nil, nil
 	}
-	err := e.eval(source)
+	file, err := e.eval(source)
 	var p interp.Panic
 	switch {
 	case err == nil:
-		return nil
+		return file, nil
 	case errors.As(err, &p):
-		return fmt.Errorf("engine: the interpreter failed on this cell: %v", p.Value)
+		return file, fmt.Errorf("engine: the interpreter failed on this cell: %v", p.Value)
 	}
-	return fmt.Errorf("engine: the interpreter refused this cell: %w", err)
+	return file, fmt.Errorf("engine: the interpreter refused this cell: %v", err) // its positions are not those of the cell: not wrapped
 }
 
 // Globals returns what Load has declared, by name.
 func (e *Engine) Globals() map[string]reflect.Value { return e.interp.Globals() }
 
-func (e *Engine) eval(source string) error {
+// eval compiles and runs code. It returns the file that the positions of the code are in.
+func (e *Engine) eval(source string) (*token.File, error) {
+	before := e.interp.FileSet().Base()
 	program, err := e.interp.Compile(source)
+	file := e.last(before)
 	if err != nil || program == nil {
-		return err
+		return file, err
 	}
 	e.global.fill()
 	e.global.trim()
 	_, err = e.interp.Execute(program)
 	e.global.tree.cut(program)
-	return err
+	return file, err
+}
+
+// last returns the last of the files that were added since the file set had this base, nil for none, and unlists the others: the
+// interpreter reads everything three times.
+func (e *Engine) last(base int) (last *token.File) {
+	files := e.interp.FileSet()
+	for f := files.File(token.Pos(files.Base() - 1)); f != nil && f.Base() >= base; f = files.File(token.Pos(f.Base() - 1)) {
+		if last == nil {
+			last = f
+		} else {
+			e.unlist(f)
+		}
+	}
+	return last
 }
 
 // How long a cell waits for an interrupted one that is inside a compiled call, and then for the goroutines that it has started. Code that
@@ -248,7 +257,7 @@ func (e *Engine) Run(ctx context.Context, cell int, fn string) error {
 		delete(e.mains, fn)
 	}()
 	return e.run(ctx, cell, fn, func() error {
-		file, err := e.file(func() error { return e.eval(fn + "()") })
+		file, err := e.eval(fn + "()")
 		e.unlist(file)
 		return err
 	})

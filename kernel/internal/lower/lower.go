@@ -177,8 +177,10 @@ func (l *Lowerer) Cell(c *check.Cell, n int) (p Program, err error) {
 	l.drain()
 	if !declares { // nothing later can need this cell's syntax
 		delete(l.cells, c.Types)
+		delete(l.indexed, c.Types)
 		delete(l.pkgInit, c.Types)
 	}
+	delete(l.funcDecl, c.Info.Defs[c.Func.Name]) // nothing calls it by its name
 	p.Run = l.fresh("run")
 	const clause = "package main\n"
 	var b bytes.Buffer
