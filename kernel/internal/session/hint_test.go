@@ -49,6 +49,7 @@ func TestHints(t *testing.T) {
 		{"a magic", "%time f()", "cells are plain Go"},
 		{"a command", "!ls -l", "shell(\"ls\")"},
 		{"a question", "fmt?", "help()"},
+		{"no question", "x := 5 + // why?", ""},
 		{"nothing near", "quetzalcoatl", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

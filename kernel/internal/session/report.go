@@ -76,7 +76,8 @@ func (s *Session) Report(err error) Report {
 // themselves.
 func (s *Session) plainGo(es check.Errors) check.Errors {
 	line := strings.TrimSpace(s.line(es[0].Cell, es[0].Line))
-	if line == "" || !strings.ContainsRune("%!:$?", rune(line[0])) && !strings.HasSuffix(line, "?") {
+	question := strings.HasSuffix(line, "?") && !strings.ContainsAny(line, " \t")
+	if line == "" || !strings.ContainsRune("%!:$?", rune(line[0])) && !question {
 		return es
 	}
 	es[0].Hint = "cells are plain Go, without magics; help(), shell(\"ls\"), timeit(f), who() and reset() are functions"
