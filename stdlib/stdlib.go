@@ -31,9 +31,14 @@ var (
 func Export(importPath string) (io.Reader, error) {
 	b, err := exportFS.ReadFile("export/" + importPath + ".gz")
 	if err != nil {
-		return nil, fmt.Errorf("stdlib: no package %s among those that cells can use", importPath)
+		return nil, NoPackage(importPath)
 	}
 	return gzip.NewReader(bytes.NewReader(b))
+}
+
+// NoPackage is the error of an import path that cells cannot use.
+func NoPackage(importPath string) error {
+	return fmt.Errorf("no package %s among those that cells can use", importPath)
 }
 
 // Docs returns the doc comments of a package by what they describe: "" for the package itself, "Name", and "Type.Member" for

@@ -101,3 +101,37 @@ func osTable() map[string]reflect.Value {
 		"WriteFile":           reflect.ValueOf(p.WriteFile),
 	}
 }
+
+func osConstants() map[string]reflect.Value {
+	return map[string]reflect.Value{
+		"DevNull":           reflect.ValueOf(p.DevNull),
+		"ModeAppend":        reflect.ValueOf(p.ModeAppend),
+		"ModeCharDevice":    reflect.ValueOf(p.ModeCharDevice),
+		"ModeDevice":        reflect.ValueOf(p.ModeDevice),
+		"ModeDir":           reflect.ValueOf(p.ModeDir),
+		"ModeExclusive":     reflect.ValueOf(p.ModeExclusive),
+		"ModeIrregular":     reflect.ValueOf(p.ModeIrregular),
+		"ModeNamedPipe":     reflect.ValueOf(p.ModeNamedPipe),
+		"ModePerm":          reflect.ValueOf(p.ModePerm),
+		"ModeSetgid":        reflect.ValueOf(p.ModeSetgid),
+		"ModeSetuid":        reflect.ValueOf(p.ModeSetuid),
+		"ModeSocket":        reflect.ValueOf(p.ModeSocket),
+		"ModeSticky":        reflect.ValueOf(p.ModeSticky),
+		"ModeSymlink":       reflect.ValueOf(p.ModeSymlink),
+		"ModeTemporary":     reflect.ValueOf(p.ModeTemporary),
+		"ModeType":          reflect.ValueOf(p.ModeType),
+		"O_APPEND":          reflect.ValueOf(p.O_APPEND),
+		"O_CREATE":          reflect.ValueOf(p.O_CREATE),
+		"O_EXCL":            reflect.ValueOf(p.O_EXCL),
+		"O_RDONLY":          reflect.ValueOf(p.O_RDONLY),
+		"O_RDWR":            reflect.ValueOf(p.O_RDWR),
+		"O_SYNC":            reflect.ValueOf(p.O_SYNC),
+		"O_TRUNC":           reflect.ValueOf(p.O_TRUNC),
+		"O_WRONLY":          reflect.ValueOf(p.O_WRONLY),
+		"PathListSeparator": reflect.ValueOf(p.PathListSeparator),
+		"PathSeparator":     reflect.ValueOf(p.PathSeparator),
+		"SEEK_CUR":          reflect.ValueOf(p.SEEK_CUR),
+		"SEEK_END":          reflect.ValueOf(p.SEEK_END),
+		"SEEK_SET":          reflect.ValueOf(p.SEEK_SET),
+	}
+}

@@ -36,3 +36,10 @@ func path_filepathTable() map[string]reflect.Value {
 		"WalkFunc":      reflect.ValueOf((*p.WalkFunc)(nil)),
 	}
 }
+
+func path_filepathConstants() map[string]reflect.Value {
+	return map[string]reflect.Value{
+		"ListSeparator": reflect.ValueOf(p.ListSeparator),
+		"Separator":     reflect.ValueOf(p.Separator),
+	}
+}

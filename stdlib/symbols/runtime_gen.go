@@ -58,3 +58,11 @@ func runtimeTable() map[string]reflect.Value {
 		"Version":                 reflect.ValueOf(p.Version),
 	}
 }
+
+func runtimeConstants() map[string]reflect.Value {
+	return map[string]reflect.Value{
+		"Compiler": reflect.ValueOf(p.Compiler),
+		"GOARCH":   reflect.ValueOf(p.GOARCH),
+		"GOOS":     reflect.ValueOf(p.GOOS),
+	}
+}

@@ -19,7 +19,30 @@ func Table(path string) (table map[string]reflect.Value, ok bool) {
 	}
 	table = p()
 	maps.Copy(table, instances[path])
+	if more, ok := unix[path]; ok {
+		maps.Copy(table, more.table())
+	}
 	return table, true
+}
+
+// Constants returns the constants of a package whose values differ by system, with those of this one; nil for a package without.
+func Constants(path string) map[string]reflect.Value {
+	p, ok := constants[path]
+	if !ok {
+		return nil
+	}
+	values := p()
+	if more, ok := unix[path]; ok {
+		maps.Copy(values, more.constants())
+	}
+	return values
+}
+
+// unix is what packages have on Linux and macOS alone.
+var unix = map[string]tables{}
+
+type tables struct {
+	table, constants func() map[string]reflect.Value
 }
 
 // instances are the generic functions that cells can use as they were compiled: for the constraints themselves.

@@ -48,6 +48,14 @@ var packages = map[string]func() map[string]reflect.Value{
 	"crypto/x509/pkix":                   crypto_x509_pkixTable,
 	"database/sql":                       database_sqlTable,
 	"database/sql/driver":                database_sql_driverTable,
+	"debug/buildinfo":                    debug_buildinfoTable,
+	"debug/dwarf":                        debug_dwarfTable,
+	"debug/elf":                          debug_elfTable,
+	"debug/gosym":                        debug_gosymTable,
+	"debug/macho":                        debug_machoTable,
+	"debug/pe":                           debug_peTable,
+	"debug/plan9obj":                     debug_plan9objTable,
+	"embed":                              embedTable,
 	"encoding":                           encodingTable,
 	"encoding/ascii85":                   encoding_ascii85Table,
 	"encoding/asn1":                      encoding_asn1Table,
@@ -202,6 +210,7 @@ var packages = map[string]func() map[string]reflect.Value{
 	"structs":                            structsTable,
 	"sync":                               syncTable,
 	"sync/atomic":                        sync_atomicTable,
+	"syscall":                            syscallTable,
 	"testing":                            testingTable,
 	"testing/cryptotest":                 testing_cryptotestTable,
 	"testing/fstest":                     testing_fstestTable,
@@ -220,4 +229,12 @@ var packages = map[string]func() map[string]reflect.Value{
 	"unicode/utf8":                       unicode_utf8Table,
 	"unique":                             uniqueTable,
 	"weak":                               weakTable,
+}
+
+// constants have values that differ by system.
+var constants = map[string]func() map[string]reflect.Value{
+	"os":            osConstants,
+	"path/filepath": path_filepathConstants,
+	"runtime":       runtimeConstants,
+	"syscall":       syscallConstants,
 }

@@ -14,6 +14,7 @@ import (
 	"go/types"
 	"io"
 	"log"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,8 +71,13 @@ func main() {
 			continue
 		}
 		pkg := ld.load(path)
-		src := symbolFile(pkg)
-		write(filepath.Join("symbols", ident(path)+"_gen.go"), src)
+		keep := func(string) bool { return true }
+		if path == "syscall" {
+			everywhere, unix := portable("linux", "darwin", "windows"), portable("linux", "darwin")
+			keep = func(name string) bool { return everywhere[name] }
+			write("symbols/syscall_unix_gen.go", symbolFile(pkg, "syscallUnix", "//go:build linux || darwin\n\n"+header, func(name string) bool { return unix[name] && !everywhere[name] }))
+		}
+		write(filepath.Join("symbols", ident(path)+"_gen.go"), symbolFile(pkg, ident(path), header, keep))
 		table = append(table, path)
 		need[path] = true
 		for _, dep := range mentioned(pkg) {
@@ -172,6 +178,10 @@ func writeTable(paths []string) {
 	b.WriteString(header + "package symbols\n\nimport \"reflect\"\n\nvar packages = map[string]func() map[string]reflect.Value{\n")
 	for _, p := range paths {
 		fmt.Fprintf(&b, "%q: %sTable,\n", p, ident(p))
+	}
+	b.WriteString("}\n\n// constants have values that differ by system.\nvar constants = map[string]func() map[string]reflect.Value{\n")
+	for _, p := range slices.Sorted(maps.Keys(bySystem)) {
+		fmt.Fprintf(&b, "%q: %sConstants,\n", p, ident(p))
 	}
 	b.WriteString("}\n")
 	write("symbols/table_gen.go", gofmt(b.Bytes()))

@@ -20,13 +20,13 @@ var (
 // fromSource are the generic packages of std: the interpreter has no generics, so their source is lowered like the user's.
 var fromSource = map[string]bool{"cmp": true, "iter": true, "slices": true, "maps": true}
 
-// bindable says whether a package of std can be offered to cells: not the toolchain's own parts, nor what differs by system.
+// bindable says whether a package of std can be offered to cells: not the toolchain's own parts, nor what not every system has.
 func bindable(path string) bool {
 	switch path {
-	case "C", "unsafe", "plugin", "syscall", "log/syslog", "runtime/cgo", "runtime/race", "runtime/msan", "runtime/asan", "arena", "embed":
+	case "C", "unsafe", "plugin", "log/syslog", "runtime/cgo", "runtime/race", "runtime/msan", "runtime/asan", "arena":
 		return false
 	}
-	for _, prefix := range []string{"cmd/", "vendor/", "testing/internal", "syscall/", "simd/", "debug/", "go/internal"} {
+	for _, prefix := range []string{"cmd/", "vendor/", "testing/internal", "syscall/", "simd/", "go/internal"} {
 		if strings.HasPrefix(path, prefix) {
 			return false
 		}

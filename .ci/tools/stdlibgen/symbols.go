@@ -6,14 +6,14 @@ import (
 	"go/types"
 )
 
-// symbolFile spells the table of pkg's functions, variables and types.
-// Constants are absent: cells are lowered with their constants' values written out.
-func symbolFile(pkg *types.Package) []byte {
-	var rows bytes.Buffer
+// symbolFile spells the table of pkg's functions, variables and types, of those that keep accepts, under the name of ident. Constants
+// are absent, since cells are lowered with their constants' values written out, but for those of bySystem, which have a table of their own.
+func symbolFile(pkg *types.Package, ident, head string, keep func(name string) bool) []byte {
+	var rows, values bytes.Buffer
 	scope := pkg.Scope()
 	for _, name := range scope.Names() {
 		o := scope.Lookup(name)
-		if !o.Exported() {
+		if !o.Exported() || !keep(name) {
 			continue
 		}
 		switch o := o.(type) {
@@ -28,13 +28,21 @@ func symbolFile(pkg *types.Package) []byte {
 				continue
 			}
 			fmt.Fprintf(&rows, "%q: reflect.ValueOf((*p.%s)(nil)),\n", name, name)
+		case *types.Const:
+			if bySystem[pkg.Path()] {
+				fmt.Fprintf(&values, "%q: reflect.ValueOf(p.%s),\n", name, name)
+			}
 		}
 	}
 	imports := "\"reflect\"\n"
 	if rows.Len() > 0 {
 		imports += fmt.Sprintf("p %q\n", pkg.Path())
 	}
-	return gofmt(fmt.Appendf(nil, "%spackage symbols\n\nimport (\n%s)\n\nfunc %sTable() map[string]reflect.Value {\nreturn map[string]reflect.Value{\n%s}\n}\n", header, imports, ident(pkg.Path()), &rows))
+	table := fmt.Sprintf("func %sTable() map[string]reflect.Value {\nreturn map[string]reflect.Value{\n%s}\n}\n", ident, &rows)
+	if values.Len() > 0 {
+		table += fmt.Sprintf("\nfunc %sConstants() map[string]reflect.Value {\nreturn map[string]reflect.Value{\n%s}\n}\n", ident, &values)
+	}
+	return gofmt(fmt.Appendf(nil, "%spackage symbols\n\nimport (\n%s)\n\n%s", head, imports, table))
 }
 
 func generic(t types.Type) bool {

@@ -347,7 +347,7 @@ func (e *Engine) patch(path string, table map[string]reflect.Value) {
 	switch path {
 	case "time":
 		table["Sleep"] = reflect.ValueOf(rt.Sleep)
-	case "os":
+	case "os", "syscall":
 		table["Exit"] = reflect.ValueOf(func(code int) { panic(rt.Exit{Code: code}) })
 	case "log":
 		log.SetOutput(rt.Stderr)

@@ -5,13 +5,16 @@ package exports
 import (
 	"fmt"
 	"go/ast"
+	"go/constant"
 	"go/parser"
 	"go/token"
 	"go/types"
+	"reflect"
 	"sort"
 	"strings"
 
 	"gobayes/stdlib"
+	"gobayes/stdlib/symbols"
 
 	"golang.org/x/tools/go/gcexportdata"
 )
@@ -79,11 +82,47 @@ func (im *Importer) Import(path string) (*types.Package, error) {
 	if im.merging {
 		return p, nil
 	}
+	if !symbols.Has(path) { // only its types are known, for the packages that mention them
+		return nil, stdlib.NoPackage(path)
+	}
 	if src := stdlib.Companion(path); src != nil {
 		return im.merge(p, src)
 	}
+	if values := symbols.Constants(path); values != nil {
+		p = here(p, values)
+	}
 	im.imported[path] = p
 	return p, nil
+}
+
+// here returns p as it is on this system: the export data are those of Linux.
+func here(p *types.Package, values map[string]reflect.Value) *types.Package {
+	table, _ := symbols.Table(p.Path())
+	m := types.NewPackage(p.Path(), p.Name())
+	for _, n := range p.Scope().Names() {
+		switch o := p.Scope().Lookup(n).(type) {
+		case *types.Const:
+			if v, ok := values[n]; ok {
+				m.Scope().Insert(types.NewConst(o.Pos(), p, n, o.Type(), value(v)))
+			}
+		default:
+			if table[n].IsValid() {
+				m.Scope().Insert(o)
+			}
+		}
+	}
+	m.MarkComplete()
+	return m
+}
+
+func value(v reflect.Value) constant.Value {
+	switch {
+	case v.CanInt():
+		return constant.MakeInt64(v.Int())
+	case v.CanUint():
+		return constant.MakeUint64(v.Uint())
+	}
+	return constant.MakeString(v.String())
 }
 
 // merge returns p with the declarations of its companion, which imports p itself, in place of those of the same names.

@@ -42,6 +42,8 @@ func TestHints(t *testing.T) {
 		{"address", "at(p)", "take its address: &p"},
 		{"results", "x := strconv.Atoi(\"1\")", "name every result"},
 		{"import of elsewhere", "import \"example.com/mean\"", "others cannot be fetched"},
+		{"import that others make", "import \"internal/abi\"", "no package internal/abi among those that cells can use"},
+		{"only on one system", "import \"syscall\"\nvar s syscall.Stat_t", "undefined: syscall.Stat_t"},
 		{"import that moved", "import \"golang.org/x/exp/slices\"", "did you mean \"slices\"?"},
 		{"version of an import", "import \"math/rand/v3\"", "did you mean \"math/rand/v2\"?"},
 		{"misspelt import", "import \"encoding/jsn2\"\nimport \"fmtt\"", "did you mean \"fmt\"?"},

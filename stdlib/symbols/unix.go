@@ -1,0 +1,5 @@
+//go:build linux || darwin
+
+package symbols
+
+func init() { unix["syscall"] = tables{syscallUnixTable, syscallUnixConstants} }
