@@ -163,7 +163,7 @@ func (e *fnEnv) assign(w *writer, s *ast.AssignStmt) {
 			r = e.exprTo(s.Rhs[0], t)
 		}
 		lhs, r := e.callsFirst(w, s.Lhs[0], s.Rhs[0], t, r)
-		w.f("%s %s %s", lhs, op, r)
+		w.f("%s %s %s", lhs, op, l.bare(r))
 		return
 	}
 	if len(s.Lhs) == 1 {
@@ -173,6 +173,9 @@ func (e *fnEnv) assign(w *writer, s *ast.AssignStmt) {
 		}
 		lt := e.typeOf(s.Lhs[0])
 		lhs, r := e.callsFirst(w, s.Lhs[0], s.Rhs[0], lt, e.assigned(s.Rhs[0], lt))
+		if e.isLocal(s.Lhs[0]) && !isIface(lt) { // the interpreter computes it in the variable's place; that of a global it would not find
+			r = l.bare(r)
+		}
 		w.f("%s = %s", lhs, r)
 		return
 	}
@@ -212,6 +215,16 @@ func (e *fnEnv) assigned(x ast.Expr, t types.Type) string {
 		return "(" + s + ")"
 	}
 	return s
+}
+
+// isLocal reports whether x is a variable of the function.
+func (e *fnEnv) isLocal(x ast.Expr) bool {
+	id, ok := ast.Unparen(x).(*ast.Ident)
+	if !ok {
+		return false
+	}
+	v, ok := e.info.ObjectOf(id).(*types.Var)
+	return ok && v.Pkg() != nil && v.Parent() != v.Pkg().Scope()
 }
 
 // discard evaluates x for what it does.

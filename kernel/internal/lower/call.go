@@ -207,6 +207,9 @@ func (e *fnEnv) args(x *ast.CallExpr, sig *types.Signature) []string {
 			pt = sig.Params().At(i).Type()
 		}
 		s := e.exprTo(a, pt)
+		if pt != nil && !isIface(pt) {
+			s = e.l.bare(s)
+		}
 		if _, isLit := ast.Unparen(a).(*ast.FuncLit); isLit && pt != nil && !isIface(pt) {
 			if o := calleeObj(e.info, x.Fun); o != nil && !e.l.isUser(o.Pkg()) {
 				ts := e.l.typ(pt)

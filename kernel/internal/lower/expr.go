@@ -56,9 +56,9 @@ func (e *fnEnv) expr(x ast.Expr) string {
 			return e.operand(x.X) + "[" + e.key(x.Index, m) + "]"
 		}
 		if _, ok := under(bt).(*types.Pointer); ok {
-			return "(*" + e.core(x.X) + ")[" + e.expr(x.Index) + "]"
+			return "(*" + e.core(x.X) + ")[" + l.bare(e.expr(x.Index)) + "]"
 		}
-		return e.operand(x.X) + "[" + e.expr(x.Index) + "]"
+		return e.operand(x.X) + "[" + l.bare(e.expr(x.Index)) + "]"
 	case *ast.IndexListExpr:
 		if id := instIdent(x.X); id != nil {
 			if in, ok := e.info.Instances[id]; ok {
@@ -202,7 +202,7 @@ func (e *fnEnv) binary(x *ast.BinaryExpr) string {
 		default:
 			a, b = e.alike(e.core(x.X), tx, e.core(x.Y), ty)
 		}
-		r := "(" + a + " " + op + " " + b + ")"
+		r := e.l.spell(a, x.Op, b)
 		if nt, ok := types.Unalias(e.typeOf(x)).(*types.Named); ok {
 			r = e.l.typ(nt) + r
 		}
@@ -216,13 +216,40 @@ func (e *fnEnv) binary(x *ast.BinaryExpr) string {
 	if v := e.info.Types[x.Y].Value; x.Op == token.QUO && v != nil && constant.Sign(v) == 0 { // the interpreter refuses an untyped zero
 		right = e.l.typ(e.typeOf(x.Y)) + "(" + right + ")"
 	}
-	r := "(" + left + " " + op + " " + right + ")"
+	r := e.l.spell(left, x.Op, right)
 	if x.Op == token.LSS || x.Op == token.GTR || x.Op == token.LEQ || x.Op == token.GEQ {
 		if nt, ok := types.Unalias(e.typeOf(x)).(*types.Named); ok {
 			r = e.l.typ(nt) + r
 		}
 	}
 	return r
+}
+
+// spell spells a binary expression, in parentheses. Of operands it takes those away that are not needed: each pair costs the interpreter
+// a step.
+func (l *Lowerer) spell(left string, op token.Token, right string) string {
+	p := op.Precedence()
+	if p > token.LAND.Precedence() {
+		if l.infix[left] >= p {
+			left = l.bare(left)
+		}
+		if l.infix[right] > p {
+			right = l.bare(right)
+		}
+	}
+	s := "(" + left + " " + op.String() + " " + right + ")"
+	if p > token.LAND.Precedence() && !strings.ContainsAny(s, "{\n") {
+		l.infix[s] = p
+	}
+	return s
+}
+
+// bare takes the parentheses from what spell has spelled.
+func (l *Lowerer) bare(s string) string {
+	if l.infix[s] > 0 {
+		return s[1 : len(s)-1]
+	}
+	return s
 }
 
 // count lowers the right side of a shift, with its type: the interpreter would give the operands in it that of the left side.

@@ -130,7 +130,7 @@ func (e *fnEnv) forStmt(w *writer, s *ast.ForStmt, label string) {
 	}
 	cond, post := "", ""
 	if s.Cond != nil {
-		cond = e.expr(s.Cond)
+		cond = e.l.bare(e.expr(s.Cond))
 	}
 	complexPost := false
 	if s.Post != nil {

@@ -57,6 +57,7 @@ type Lowerer struct {
 
 	// the current cell
 	cell      int
+	infix     map[string]int // precedence of the operator in what spell has spelled
 	main      *types.Package
 	env       *fnEnv
 	canonMode int // > 0 while spelling a type's identity
@@ -143,7 +144,7 @@ func (l *Lowerer) Cell(c *check.Cell, n int) (p Program, err error) {
 			err = fmt.Errorf("%s", f.msg)
 		}
 	}()
-	l.cell, l.main = n, c.Types
+	l.cell, l.main, l.infix = n, c.Types, map[string]int{}
 	l.typeQueue, l.fnQueue, l.tdQueue, l.declared, l.vars, l.env, l.canonMode = nil, nil, nil, nil, nil, nil, 0
 	for _, b := range []*bytes.Buffer{&l.types, &l.funcs, &l.globals, &l.tdMake, &l.tdInit, &l.initBuf} {
 		b.Reset()

@@ -166,6 +166,9 @@ func (e *fnEnv) ret(w *writer, s *ast.ReturnStmt) {
 		}
 		rs = ts
 	}
+	if len(rs) == 1 && !isIface(e.sb.apply(res.At(0).Type())) { // it is computed in the result's place
+		rs[0] = l.bare(rs[0])
+	}
 	w.f("return %s", strings.Join(rs, ", "))
 }
 

@@ -13,7 +13,7 @@ func (e *fnEnv) ifStmt(w *writer, s *ast.IfStmt) {
 		w.f("{")
 		e.stmt(w, s.Init, "")
 	}
-	w.f("if %s {", e.expr(s.Cond))
+	w.f("if %s {", e.l.bare(e.expr(s.Cond)))
 	e.stmts(w, s.Body.List)
 	if s.Else != nil {
 		w.f("} else {")

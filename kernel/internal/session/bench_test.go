@@ -27,3 +27,25 @@ func BenchmarkAge(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkCode: what the interpreter makes of plain functions.
+func BenchmarkCode(b *testing.B) {
+	for _, bb := range []struct{ name, code, call string }{
+		{"fib", "func fib(n int) int {\n\tif n < 2 {\n\t\treturn n\n\t}\n\treturn fib(n-1) + fib(n-2)\n}", "fib(20)"},
+		{"floats", "func floats(n int) (s float64) {\n\tfor i := range n {\n\t\ts += float64(i) * 0.5\n\t}\n\treturn s\n}", "floats(100000)"},
+		{"collatz", "func collatz(n int) (steps int) {\n\tfor n != 1 {\n\t\tif n%2 == 0 {\n\t\t\tn = n / 2\n\t\t} else {\n\t\t\tn = 3*n + 1\n\t\t}\n\t\tsteps++\n\t}\n\treturn steps\n}", "for i := range 1000 { collatz(i + 1) }"},
+		{"sieve", "func sieve(n int) (c int) {\n\tcrossed := make([]bool, n)\n\tfor i := 2; i < n; i++ {\n\t\tif crossed[i] {\n\t\t\tcontinue\n\t\t}\n\t\tc++\n\t\tfor j := i * i; j < n; j += i {\n\t\t\tcrossed[j] = true\n\t\t}\n\t}\n\treturn c\n}", "sieve(20000)"},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			nb := newNotebook()
+			if _, err := nb.run(bb.code, 20*time.Second); err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if _, err := nb.run(bb.call, 20*time.Second); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
