@@ -4,17 +4,8 @@ import "strings"
 
 // thirdParty and ours are the packages beyond std that a cell may use without an import line.
 var (
-	thirdParty = []string{
-		"gonum.org/v1/gonum/diff/fd", "gonum.org/v1/gonum/dsp/fourier", "gonum.org/v1/gonum/dsp/window", "gonum.org/v1/gonum/floats",
-		"gonum.org/v1/gonum/integrate", "gonum.org/v1/gonum/integrate/quad", "gonum.org/v1/gonum/interp",
-		"gonum.org/v1/gonum/mat", "gonum.org/v1/gonum/mathext", "gonum.org/v1/gonum/optimize",
-		"gonum.org/v1/gonum/stat", "gonum.org/v1/gonum/stat/combin", "gonum.org/v1/gonum/stat/distmv", "gonum.org/v1/gonum/stat/distuv", "gonum.org/v1/gonum/stat/sampleuv",
-		"gonum.org/v1/gonum/blas", "gonum.org/v1/gonum/blas/blas64", "gonum.org/v1/gonum/lapack",
-		"gonum.org/v1/plot", "gonum.org/v1/plot/font", "gonum.org/v1/plot/palette", "gonum.org/v1/plot/palette/brewer", "gonum.org/v1/plot/palette/moreland",
-		"gonum.org/v1/plot/plotter", "gonum.org/v1/plot/plotutil", "gonum.org/v1/plot/text", "gonum.org/v1/plot/vg", "gonum.org/v1/plot/vg/draw",
-		"gonum.org/v1/plot/vg/vgimg", "gonum.org/v1/plot/vg/vgsvg",
-	}
-	ours = []string{"gobayes/bayesrm/...", "gobayes/kernel/display", "gobayes/kernel/prelude", "gobayes/kernel/widgets"}
+	thirdParty = []string{"gonum.org/v1/gonum/...", "gonum.org/v1/plot/..."}
+	ours       = []string{"gobayes/bayesrm/...", "gobayes/kernel/display", "gobayes/kernel/prelude", "gobayes/kernel/widgets"}
 )
 
 // fromSource are the generic packages of std: the interpreter has no generics, so their source is lowered like the user's.
@@ -34,9 +25,11 @@ func bindable(path string) bool {
 	return !skipPart(path)
 }
 
+// skipPart says whether a package is for others of its module alone: for their tests, or a command.
 func skipPart(path string) bool {
+	gonum := strings.HasPrefix(path, "gonum.org/")
 	for _, part := range strings.Split(path, "/") {
-		if part == "internal" || part == "cmd" {
+		if part == "internal" || part == "cmd" || gonum && (strings.HasPrefix(part, "test") || part == "cmpimg") {
 			return true
 		}
 	}
