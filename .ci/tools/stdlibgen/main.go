@@ -73,7 +73,8 @@ func main() {
 		pkg := ld.load(path)
 		keep := func(string) bool { return true }
 		if path == "syscall" {
-			everywhere, unix := portable("linux", "darwin", "windows"), portable("linux", "darwin")
+			linux, darwin, windows := source("linux", path), source("darwin", path), source("windows", path)
+			everywhere, unix := portable(linux, darwin, windows), portable(linux, darwin)
 			keep = func(name string) bool { return everywhere[name] }
 			write("symbols/syscall_unix_gen.go", symbolFile(pkg, "syscallUnix", "//go:build linux || darwin\n\n"+header, func(name string) bool { return unix[name] && !everywhere[name] }))
 		}

@@ -13,25 +13,16 @@ import (
 // bySystem are the packages whose constants differ by system: their values are those of the system that the kernel is built for.
 var bySystem = map[string]bool{"os": true, "path/filepath": true, "runtime": true, "syscall": true}
 
-// portable returns the exported names of package syscall that mean the same in each of the systems, but for the values of constants.
-func portable(systems ...string) map[string]bool {
-	var scopes []*types.Scope
+// portable returns the exported names of a package that mean the same in the scope of each system, but for the values of constants.
+func portable(scopes ...*types.Scope) map[string]bool {
+	first := meanings(scopes[0])
 	same := map[string]bool{}
-	var first map[string]string
-	for _, system := range systems {
-		scope := source(system, "syscall").Scope()
-		scopes = append(scopes, scope)
+	for name := range first {
+		same[name] = true
+	}
+	for _, scope := range scopes[1:] {
 		says := meanings(scope)
-		if first == nil {
-			first = says
-			for name := range says {
-				same[name] = true
-			}
-		}
-		for name := range same {
-			same[name] = says[name] == first[name]
-		}
-		maps.DeleteFunc(same, func(_ string, is bool) bool { return !is })
+		maps.DeleteFunc(same, func(name string, _ bool) bool { return says[name] != first[name] })
 	}
 	for before := -1; len(same) != before; { // what mentions a type that differs differs, too
 		before = len(same)
@@ -129,13 +120,13 @@ func mentions(o types.Object, is func(*types.TypeName) bool) bool {
 	return visit(o.Type())
 }
 
-// source type-checks the source of a package of std for a system.
-func source(system, path string) *types.Package {
+// source is the scope of a package of std for a system, type-checked from its source.
+func source(system, path string) *types.Scope {
 	defer func(c build.Context) { build.Default = c }(build.Default)
 	build.Default.GOOS, build.Default.GOARCH, build.Default.CgoEnabled = system, "amd64", false
 	p, err := importer.ForCompiler(token.NewFileSet(), "source", nil).Import(path)
 	if err != nil {
 		log.Fatal(err)
 	}
-	return p
+	return p.Scope()
 }

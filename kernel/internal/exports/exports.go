@@ -98,17 +98,24 @@ func (im *Importer) Import(path string) (*types.Package, error) {
 // here returns p as it is on this system: the export data are those of Linux.
 func here(p *types.Package, values map[string]reflect.Value) *types.Package {
 	table, _ := symbols.Table(p.Path())
+	return with(p, func(o types.Object) types.Object {
+		c, isConst := o.(*types.Const)
+		switch {
+		case isConst && values[o.Name()].IsValid():
+			return types.NewConst(o.Pos(), p, o.Name(), c.Type(), value(values[o.Name()]))
+		case !isConst && table[o.Name()].IsValid():
+			return o
+		}
+		return nil
+	})
+}
+
+// with returns a package that declares what of makes of p's objects, but for those of which it makes nil.
+func with(p *types.Package, of func(types.Object) types.Object) *types.Package {
 	m := types.NewPackage(p.Path(), p.Name())
 	for _, n := range p.Scope().Names() {
-		switch o := p.Scope().Lookup(n).(type) {
-		case *types.Const:
-			if v, ok := values[n]; ok {
-				m.Scope().Insert(types.NewConst(o.Pos(), p, n, o.Type(), value(v)))
-			}
-		default:
-			if table[n].IsValid() {
-				m.Scope().Insert(o)
-			}
+		if o := of(p.Scope().Lookup(n)); o != nil {
+			m.Scope().Insert(o)
 		}
 	}
 	m.MarkComplete()
@@ -133,15 +140,12 @@ func (im *Importer) merge(p *types.Package, companion []byte) (*types.Package, e
 	if err != nil {
 		return nil, err
 	}
-	m := types.NewPackage(p.Path(), p.Name())
-	for _, n := range p.Scope().Names() {
-		o := p.Scope().Lookup(n)
-		if s := c.Scope().Lookup(n); s != nil && s.Exported() {
-			o = s
+	m := with(p, func(o types.Object) types.Object {
+		if s := c.Scope().Lookup(o.Name()); s != nil && s.Exported() {
+			return s
 		}
-		m.Scope().Insert(o)
-	}
-	m.MarkComplete()
+		return o
+	})
 	im.imported[p.Path()] = m
 	return m, nil
 }

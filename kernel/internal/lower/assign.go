@@ -220,11 +220,13 @@ func (e *fnEnv) assigned(x ast.Expr, t types.Type) string {
 // isLocal reports whether x is a variable of the function.
 func (e *fnEnv) isLocal(x ast.Expr) bool {
 	id, ok := ast.Unparen(x).(*ast.Ident)
-	if !ok {
-		return false
-	}
-	v, ok := e.info.ObjectOf(id).(*types.Var)
-	return ok && v.Pkg() != nil && v.Parent() != v.Pkg().Scope()
+	return ok && !isGlobal(e.info.ObjectOf(id))
+}
+
+// isGlobal reports whether o is a variable of a package.
+func isGlobal(o types.Object) bool {
+	v, ok := o.(*types.Var)
+	return ok && v.Pkg() != nil && v.Parent() == v.Pkg().Scope()
 }
 
 // discard evaluates x for what it does.
@@ -240,7 +242,7 @@ func (e *fnEnv) discard(w *writer, x ast.Expr) {
 }
 
 func (e *fnEnv) varName(o types.Object) string {
-	if v, ok := o.(*types.Var); ok && v.Pkg() != nil && v.Parent() == v.Pkg().Scope() {
+	if isGlobal(o) {
 		return e.l.gname(o)
 	}
 	return e.local(o)

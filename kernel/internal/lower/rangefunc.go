@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-func crossedRF(ts []*target) []*target {
-	var r []*target
+func crossedRF(ts []*target) []*rfCtx {
+	var r []*rfCtx
 	for _, t := range ts {
 		if t.kind == "rangefunc" {
-			r = append(r, t)
+			r = append(r, t.rf)
 		}
 	}
 	return r
@@ -32,11 +32,7 @@ func (e *fnEnv) rfExit(w *writer, crossed []*target, t *target, cont bool) {
 	default:
 		label = e.lbl(t.label)
 	}
-	var rfs []*rfCtx
-	for _, c := range crossedRF(crossed) {
-		rfs = append(rfs, c.rf)
-	}
-	e.leaveBodies(w, rfs, kind, label)
+	e.leaveBodies(w, crossedRF(crossed), kind, label)
 }
 
 // leaveBodies leaves range-over-func bodies, the innermost first, and goes on as kind says where the last one's loop stands.
@@ -169,12 +165,8 @@ func (e *fnEnv) rangeFunc(w *writer, s *ast.RangeStmt, sig *types.Signature, lab
 	}
 	for _, c := range rc.codes {
 		switch c.kind {
-		case "break":
-			w.f("if %s == %d { break %s }", st, c.code, c.label)
-		case "continue":
-			w.f("if %s == %d { continue %s }", st, c.code, c.label)
-		case "goto":
-			w.f("if %s == %d { goto %s }", st, c.code, c.label)
+		case "break", "continue", "goto":
+			w.f("if %s == %d { %s %s }", st, c.code, c.kind, c.label)
 		case "rf-break":
 			w.f("if %s == %d {", st, c.code)
 			e.leaveBody(w)
