@@ -20,18 +20,23 @@ import (
 
 // kept is what a folder holds beside the members' posteriors.
 type kept struct {
-	Key                      string
-	Members                  int
-	DevBeliefs, TestBeliefs  []bayesrm.Belief
+	Key                      string // of the members
 	MAPPairs, PosteriorPairs [][]float64
+	Dev, Test                scored
+}
+
+// scored are the beliefs about the pool of a key.
+type scored struct {
+	Pool    string
+	Beliefs []bayesrm.Belief
 }
 
 // keptVersion changes when the same options give another trial.
-const keptVersion = 1
+const keptVersion = 2
 
 const beliefsName = "beliefs.gob"
 
-// key names everything that a trial depends on.
+// key names everything that the members depend on. They do not depend on the pools: another pool takes no other training.
 func (d *Data) key(o Options) string {
 	h := sha256.New()
 	fmt.Fprint(h, d.Base.Fingerprint())
@@ -41,15 +46,19 @@ func (d *Data) key(o Options) string {
 	for _, p := range d.HeldOut.Rows {
 		fmt.Fprintf(h, "%q %q %q\n", p.Prompt, p.Chosen, p.Rejected)
 	}
-	for _, pool := range []*bayesrm.Pool{d.Dev, d.Test} {
-		for _, q := range pool.Questions {
-			fmt.Fprintf(h, "%q %q\n", q.ID, q.Prompt)
-			for _, a := range q.Answers {
-				fmt.Fprintf(h, "%q %q\n", a.ID, a.Text)
-			}
+	return fmt.Sprintf("data %x, %s", h.Sum(nil), o.settings())
+}
+
+// poolKey names the prompts and answers of a pool.
+func poolKey(pool *bayesrm.Pool) string {
+	h := sha256.New()
+	for _, q := range pool.Questions {
+		fmt.Fprintf(h, "%q %q\n", q.ID, q.Prompt)
+		for _, a := range q.Answers {
+			fmt.Fprintf(h, "%q %q\n", a.ID, a.Text)
 		}
 	}
-	return fmt.Sprintf("data %x, %s", h.Sum(nil), o.settings())
+	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
 func memberFolder(dir string, i int) string { return filepath.Join(dir, fmt.Sprintf("member-%d", i)) }
@@ -66,36 +75,27 @@ func reserve(ctx context.Context, dir string) (free func(), err error) {
 	return func() { _ = l.Unlock() }, nil // the system lets go with the process at the latest
 }
 
-// recall reads a trial that was kept with this key; nil if there is none.
-func recall(ctx context.Context, d *Data, dir, key string) (*Trial, error) {
+// has says whether the trial's beliefs are there too.
+func (k *kept) has(d *Data) bool {
+	return k.Dev.Pool == poolKey(d.Dev) && k.Test.Pool == poolKey(d.Test)
+}
+
+// recall reads what is kept of members with this key; nil if there are none, or others.
+func recall(dir, key string) (*kept, error) {
 	var k kept
 	err := sealed.ReadGob(filepath.Join(dir, beliefsName), keptVersion, &k)
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) || err == nil && k.Key != key {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	if k.Key != key {
-		return nil, nil // of other options: made again
-	}
-	t := &Trial{Data: d, DevBeliefs: k.DevBeliefs, TestBeliefs: k.TestBeliefs, MAPPairs: k.MAPPairs, PosteriorPairs: k.PosteriorPairs}
-	for i := range k.Members {
-		l, err := laplace.Load(ctx, memberFolder(dir, i), d.Base)
-		if err != nil {
-			return nil, err
-		}
-		t.Models, t.Posteriors = append(t.Models, l.Model), append(t.Posteriors, l)
-	}
-	t.Ensemble, err = ensemble.FromPosteriors(t.Posteriors)
-	return t, err
+	return &k, err
 }
 
 // workshop makes a trial in a folder, from which one that was stopped or killed goes on; "" keeps nothing.
 type workshop struct {
-	d   *Data
-	o   Options
-	dir string
+	d    *Data
+	o    Options
+	dir  string
+	kept kept // of an earlier trial with the same members
 }
 
 // path is where a member's part is kept.
@@ -120,25 +120,38 @@ func (w *workshop) trial(ctx context.Context) (*Trial, error) {
 			return nil, fmt.Errorf("member %d of %d: %w", i, w.o.Members, err)
 		}
 		t.Models, t.Posteriors = append(t.Models, l.Model), append(t.Posteriors, l)
-		pairs, err := l.ScorePairs(ctx, d.HeldOut)
-		if err != nil {
-			return nil, fmt.Errorf("member %d of %d: %w", i, w.o.Members, err)
-		}
-		var at, averaged []float64
-		for _, b := range pairs {
-			at, averaged = append(at, b.MAP()), append(averaged, b.Probability())
-		}
-		t.MAPPairs, t.PosteriorPairs = append(t.MAPPairs, at), append(t.PosteriorPairs, averaged)
 	}
 	var err error
 	if t.Ensemble, err = ensemble.FromPosteriors(t.Posteriors); err != nil {
 		return nil, err
 	}
-	if t.DevBeliefs, err = w.score(ctx, t, d.Dev, "dev"); err != nil {
+	if t.MAPPairs, t.PosteriorPairs, err = w.heldOut(ctx, t.Posteriors); err != nil {
 		return nil, err
 	}
-	t.TestBeliefs, err = w.score(ctx, t, d.Test, "test")
+	if t.DevBeliefs, err = w.score(ctx, t, d.Dev, w.kept.Dev); err != nil {
+		return nil, err
+	}
+	t.TestBeliefs, err = w.score(ctx, t, d.Test, w.kept.Test)
 	return t, err
+}
+
+// heldOut are each member's probabilities of the held-out pairs' labels, at the trained weights and averaged.
+func (w *workshop) heldOut(ctx context.Context, ls []*laplace.Posterior) (at, averaged [][]float64, err error) {
+	if w.kept.Key != "" {
+		return w.kept.MAPPairs, w.kept.PosteriorPairs, nil
+	}
+	for i, l := range ls {
+		pairs, err := l.ScorePairs(ctx, w.d.HeldOut)
+		if err != nil {
+			return nil, nil, fmt.Errorf("member %d of %d: %w", i, len(ls), err)
+		}
+		var m, p []float64
+		for _, b := range pairs {
+			m, p = append(m, b.MAP()), append(p, b.Probability())
+		}
+		at, averaged = append(at, m), append(averaged, p)
+	}
+	return at, averaged, nil
 }
 
 // posterior makes a member, or reads it if it is there.
@@ -199,10 +212,14 @@ func (w *workshop) model(ctx context.Context, i int) (*reward.Model, error) {
 }
 
 // score is the ensemble's ScorePool, of which each member's beliefs are kept.
-func (w *workshop) score(ctx context.Context, t *Trial, pool *bayesrm.Pool, name string) ([]bayesrm.Belief, error) {
+func (w *workshop) score(ctx context.Context, t *Trial, pool *bayesrm.Pool, earlier scored) ([]bayesrm.Belief, error) {
+	key := poolKey(pool)
+	if earlier.Pool == key {
+		return earlier.Beliefs, nil
+	}
 	var all [][]bayesrm.Belief
 	for i, l := range t.Posteriors {
-		bs, err := l.ScorePool(ctx, pool, &laplace.ScoreOptions{Checkpoint: w.path(i, name+".scores")})
+		bs, err := l.ScorePool(ctx, pool, &laplace.ScoreOptions{Checkpoint: w.path(i, scoresName(key))})
 		if err != nil {
 			return nil, fmt.Errorf("member %d of %d: %w", i, len(t.Posteriors), err)
 		}
@@ -211,14 +228,25 @@ func (w *workshop) score(ctx context.Context, t *Trial, pool *bayesrm.Pool, name
 	return ensemble.Average(all), nil
 }
 
-// keep moves the members of a trial to where recall finds them; the file that makes it count comes last.
+func scoresName(poolKey string) string { return hash(poolKey) + ".scores" }
+
+// keep moves the members of a trial to where recall finds them, in place of others; the file that makes it count goes first and comes last.
 func (w *workshop) keep(t *Trial, key string) error {
 	dir := w.o.Keep
+	k := kept{key, t.MAPPairs, t.PosteriorPairs, scored{poolKey(t.Dev), t.DevBeliefs}, scored{poolKey(t.Test), t.TestBeliefs}}
+	if w.dir != dir {
+		if err := os.RemoveAll(filepath.Join(dir, beliefsName)); err != nil {
+			return err
+		}
+	}
 	for i := range t.Posteriors {
-		for _, part := range []string{"trained", "dev.scores", "test.scores"} {
+		for _, part := range []string{"trained", scoresName(k.Dev.Pool), scoresName(k.Test.Pool)} {
 			if err := os.RemoveAll(w.path(i, part)); err != nil {
 				return err
 			}
+		}
+		if w.dir == dir {
+			continue
 		}
 		to := memberFolder(dir, i)
 		if err := os.RemoveAll(to); err != nil {
@@ -228,8 +256,7 @@ func (w *workshop) keep(t *Trial, key string) error {
 			return err
 		}
 	}
-	k := kept{key, len(t.Posteriors), t.DevBeliefs, t.TestBeliefs, t.MAPPairs, t.PosteriorPairs}
-	if err := sealed.WriteGob(filepath.Join(dir, beliefsName), keptVersion, k); err != nil {
+	if err := sealed.WriteGob(filepath.Join(dir, beliefsName), keptVersion, k); err != nil || w.dir == dir {
 		return err
 	}
 	return os.RemoveAll(w.dir)

@@ -107,7 +107,8 @@ type Options struct {
 	// ByEvidence chooses δ by the evidence, as the paper does, instead of by the held-out pairs.
 	ByEvidence bool
 	// Keep is a folder in which the trial is kept, posteriors and beliefs; one that is there, of the same data and options, is
-	// read instead of made again, and one that was stopped or killed under way goes on. Default: none; Trials has one for each seed,
+	// read instead of made again, and one that was stopped or killed under way goes on. With other pools only these are scored
+	// again. Default: none; Trials has one for each seed,
 	// beside its data.
 	Keep string
 }
@@ -139,34 +140,38 @@ type Trial struct {
 
 // Fit trains the members on the data's pairs, fits and tunes their posteriors, and scores both pools.
 func Fit(ctx context.Context, d *Data, opts *Options) (*Trial, error) {
-	o := opts.resolve()
-	key := d.key(o)
-	if o.Keep != "" {
-		free, err := reserve(ctx, o.Keep)
-		if err != nil {
-			return nil, fmt.Errorf("study: %w", err)
-		}
-		defer free()
-		t, err := recall(ctx, d, o.Keep, key)
-		if err != nil {
-			return nil, fmt.Errorf("study: the trial kept in %s: %w; remove the folder to make it again", o.Keep, err)
-		}
-		if t != nil {
-			return t, nil
-		}
-	}
-	w := workshop{d: d, o: o}
-	if o.Keep != "" {
-		w.dir = filepath.Join(o.Keep, "work-"+hash(key))
-	}
-	t, err := w.trial(ctx)
+	t, err := fit(ctx, &workshop{d: d, o: opts.resolve()})
 	if err != nil {
 		return nil, fmt.Errorf("study: %w", err)
 	}
-	if o.Keep != "" {
-		if err := w.keep(t, key); err != nil {
-			return nil, fmt.Errorf("study: keep the trial: %w", err)
-		}
+	return t, nil
+}
+
+func fit(ctx context.Context, w *workshop) (*Trial, error) {
+	dir := w.o.Keep
+	if dir == "" {
+		return w.trial(ctx)
+	}
+	free, err := reserve(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer free()
+	key := w.d.key(w.o)
+	w.dir = filepath.Join(dir, "work-"+hash(key))
+	k, err := recall(dir, key)
+	if err != nil {
+		return nil, fmt.Errorf("the trial kept in %s: %w; remove the folder to make it again", dir, err)
+	}
+	if k != nil {
+		w.dir, w.kept = dir, *k
+	}
+	t, err := w.trial(ctx)
+	if err != nil || w.kept.has(w.d) {
+		return t, err
+	}
+	if err := w.keep(t, key); err != nil {
+		return nil, fmt.Errorf("keep the trial: %w", err)
 	}
 	return t, nil
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"gobayes/bayesrm"
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/penalty"
 	"gobayes/bayesrm/progress"
@@ -152,6 +153,29 @@ func TestStoppedTrial(t *testing.T) {
 	}
 	if left, err := filepath.Glob(filepath.Join(o.Keep, "*")); err != nil || len(left) != 4 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+
+	// Other answers are scored by the members that are there.
+	prompts := 0
+	ctx := progress.WithReporter(t.Context(), func(e progress.Event) {
+		switch e.Task {
+		case "score pool":
+			prompts++
+		case "train reward model", "tune prior precision":
+			t.Fatalf("%q again", e.Task)
+		}
+	})
+	fewer := *d
+	fewer.Test = &bayesrm.Pool{Questions: d.Test.Questions[:2]}
+	other, err := Fit(ctx, &fewer, &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := fewer.Test.Len(); len(other.TestBeliefs) != n || other.TestBeliefs[n-1].RelVar != want.TestBeliefs[n-1].RelVar || !reflect.DeepEqual(other.MAPPairs, want.MAPPairs) {
+		t.Error("a smaller pool has other beliefs")
+	}
+	if prompts != 2*2 {
+		t.Errorf("%d prompts were scored, want those of the smaller pool by two members", prompts)
 	}
 }
 
