@@ -163,7 +163,6 @@ type decoder struct {
 	next     int // number of the next answer to start: prompt·Samples + sample
 	finished int
 	active   []*answer // those of one prompt lie together
-	spare    []*answer // memory to use again
 	read     map[int]*prefix
 	acts     Acts
 	la       layerActs
@@ -219,8 +218,7 @@ func (d *decoder) admit(ctx context.Context) error {
 	}
 	var started []*answer
 	for ; d.next < end; d.next++ {
-		a := d.place()
-		a.prompt, a.sample, a.ids, a.logProbs = d.next/S, d.next%S, nil, nil
+		a := &answer{prompt: d.next / S, sample: d.next % S, kv: d.cache()}
 		seeds := d.read[a.prompt].seeds
 		a.rng = rand.New(rand.NewPCG(seeds[0], seeds[1]+uint64(a.sample)))
 		for i := range a.kv {
@@ -232,15 +230,17 @@ func (d *decoder) admit(ctx context.Context) error {
 	return nil
 }
 
-// place returns memory for an answer, that of a finished one if there is any.
-func (d *decoder) place() *answer {
-	k := len(d.spare) - 1
-	if k < 0 {
-		return &answer{kv: make([]tensor.KV, len(d.m.blocks)*d.m.heads.KV)}
+// caches are keys and values [layers, KV heads] of what is over, to be used again: those of many answers take more memory than
+// the weights.
+var caches sync.Pool
+
+// cache returns memory for the keys and values of a prompt or an answer.
+func (d *decoder) cache() []tensor.KV {
+	n := len(d.m.blocks) * d.m.heads.KV
+	if kv, ok := caches.Get().(*[]tensor.KV); ok && len(*kv) == n {
+		return *kv
 	}
-	a := d.spare[k]
-	d.spare = d.spare[:k]
-	return a
+	return make([]tensor.KV, n)
 }
 
 // seeds start the random numbers of the first answer to a prompt.
@@ -264,7 +264,7 @@ func (d *decoder) readPrompts(ctx context.Context, fresh []int) error {
 	var seqs [][]int
 	for _, p := range fresh {
 		seqs = append(seqs, d.prompts[p])
-		d.read[p] = &prefix{kv: make([]tensor.KV, len(m.blocks)*hs.KV), left: d.o.Samples, seeds: d.o.seeds(p, d.prompts[p])}
+		d.read[p] = &prefix{kv: d.cache(), left: d.o.Samples, seeds: d.o.seeds(p, d.prompts[p])}
 	}
 	b := Pack(seqs)
 	d.acts.keep = func(l int, k, v []float32) {
@@ -313,11 +313,12 @@ func (d *decoder) choose(as []*answer, logits func(i int) []float32) (on []*answ
 			continue
 		}
 		d.finished++
-		d.spare = append(d.spare, a)
+		caches.Put(&a.kv)
 		if p := d.read[a.prompt]; p.left > 1 {
 			p.left--
 		} else {
 			delete(d.read, a.prompt)
+			caches.Put(&p.kv)
 		}
 	}
 	return on
@@ -381,14 +382,14 @@ func (d *decoder) step() {
 		tensor.Parallel(n, func(i int) {
 			a := d.active[i]
 			m.rotateRow(la.q[i*hs.QRow:(i+1)*hs.QRow], la.k[i*hs.KRow:(i+1)*hs.KRow], len(d.prompts[a.prompt])+len(a.ids)-1, false)
-			for g := range hs.KV {
-				a.kv[l*hs.KV+g].Append(la.k[i*hs.KRow+hs.K(g):], hs.KRow, la.v[i*hs.VRow+hs.V(g):], hs.VRow, 1)
-			}
 		})
 		tensor.Parallel(len(runs)*hs.KV, func(job int) {
 			run, g := runs[job/hs.KV], job%hs.KV
 			q := queries.Get().(*tensor.Queries)
 			defer queries.Put(q)
+			for i := run[0]; i < run[1]; i++ {
+				d.active[i].kv[l*hs.KV+g].Append(la.k[i*hs.KRow+hs.K(g):], hs.KRow, la.v[i*hs.VRow+hs.V(g):], hs.VRow, 1)
+			}
 			row := func(i int) int { return run[0] + i/group }
 			head := func(i int) int { return g*group + i%group }
 			q.Load((run[1]-run[0])*group, hs.D, func(i int) []float32 { return la.q[row(i)*hs.QRow+hs.Q(head(i)):] }, func(int) int { return 0 })

@@ -44,8 +44,9 @@ func Pack(w []float32, out, in int) *Packed {
 	check("Pack", len(w), out*in)
 	g := geometry[float32](out)
 	p := &Packed{Out: out, In: in, data: make([]float32, g.panels(out)*g.width*in)}
-	for k0 := 0; k0 < in; k0 += kc {
-		kw := min(kc, in-k0)
+	step := sumStep(in)
+	for k0 := 0; k0 < in; k0 += step {
+		kw := min(step, in-k0)
 		Parallel(g.panels(out), func(j int) {
 			packB(g.panel(p.data, out, k0, kw, j), operand[float32]{data: w, ld: in, trans: true}, k0, kw, j*g.width, min(g.width, out-j*g.width), g.width)
 		})
@@ -69,8 +70,9 @@ func (p *Packed) MatMulNN(y, x []float32, N int, add bool) {
 func (p *Packed) Row(dst []float32, i int) {
 	check("Packed.Row", len(dst), p.In)
 	g := geometry[float32](p.Out)
-	for k0 := 0; k0 < p.In; k0 += kc {
-		kw := min(kc, p.In-k0)
+	step := sumStep(p.In)
+	for k0 := 0; k0 < p.In; k0 += step {
+		kw := min(step, p.In-k0)
 		panel := g.panel(p.data, p.Out, k0, kw, i/g.width)
 		for l := range kw {
 			dst[k0+l] = panel[l*g.width+i%g.width]
@@ -91,10 +93,10 @@ func (p *Packed) transposeInto(dst []float32, k0, kw, j0, w, width int) {
 	if w < width {
 		clear(dst)
 	}
-	g := geometry[float32](p.Out)
+	g, step := geometry[float32](p.Out), sumStep(p.In)
 	for c := 0; c < w; { // columns of one block of the sum
-		b0 := (j0 + c) / kc * kc
-		bw := min(kc, p.In-b0)
+		b0 := (j0 + c) / step * step
+		bw := min(step, p.In-b0)
 		n := min(w-c, b0+bw-j0-c)
 		for l := 0; l < kw; l += g.width {
 			m := min(g.width, kw-l)
@@ -128,12 +130,19 @@ type operand[T float] struct {
 	packed *Packed // instead of data: a packed matrix as it was, [Out, In]
 }
 
-// Blocks of a product: kc steps of a sum are done at a time, on nc columns, mc rows.
+// Blocks of a product: at most kc steps of a sum are done at a time, on nc columns, mc rows.
 const (
-	kc = 512
+	kc = 576
 	nc = 3072
 	mc = 196
 )
+
+// sumStep is how many of the k steps of a sum are done at a time: equal parts, for a short last one costs as much around it as a
+// whole, in whole panels of columns.
+func sumStep(k int) int {
+	parts := max(1, (k+kc-1)/kc)
+	return ((k+parts-1)/parts + 2*maxLanes - 1) / (2 * maxLanes) * 2 * maxLanes
+}
 
 // shape is how the right operand is cut: panels of `width` columns, nv vectors each.
 type shape[T float] struct{ nv, width int }
@@ -224,7 +233,8 @@ func multiplyTo[T float](c []T, ldc, m, n, k int, a, b operand[T], add bool) {
 		workers = 1
 		parallel = serial
 	}
-	p := &product[T]{g: geometry[T](n), c: c, ldc: ldc, m: m, n: n, k: k, a: a, b: b, pieces: 1}
+	p := newProduct[T]()
+	p.work = work[T]{g: geometry[T](n), c: c, ldc: ldc, m: m, n: n, k: k, a: a, b: b, pieces: 1}
 	// few rows: the panels of b are read where they lie
 	p.direct = b.panels == nil && b.packed == nil && !b.trans && m <= 2*rows[0]
 	// Many rows are cut into blocks for the workers; of few, each worker takes all and some of the panels, so that b is read once.
@@ -239,22 +249,24 @@ func multiplyTo[T float](c []T, ldc, m, n, k int, a, b operand[T], add bool) {
 	}
 	p.rowsEach = ((m+blocks-1)/blocks + rows[0] - 1) / rows[0] * rows[0]
 	blocks = (m + p.rowsEach - 1) / p.rowsEach
-	pack, block := p.pack, p.block
+	step := sumStep(k)
 	for j0 := 0; j0 < n; j0 += nc {
 		p.first, p.last = j0/p.g.width, p.g.panels(min(n, j0+nc))
-		for p.k0 = 0; p.k0 < k; p.k0 += kc {
-			p.kw, p.add = min(kc, k-p.k0), add || p.k0 > 0
+		for p.k0 = 0; p.k0 < k; p.k0 += step {
+			p.kw, p.add = min(step, k-p.k0), add || p.k0 > 0
 			if b.panels == nil && (!p.direct || n%p.g.width != 0) {
 				p.buf = buffers[T]().get((p.last - p.first) * p.kw * p.g.width)
-				parallel(p.last-p.first, pack)
+				parallel(p.last-p.first, p.packs)
 			}
-			parallel(blocks*p.pieces, block)
+			parallel(blocks*p.pieces, p.blocks)
 			if p.buf != nil {
 				buffers[T]().put(p.buf)
 				p.buf = nil
 			}
 		}
 	}
+	p.work = work[T]{}
+	buffers[T]().products.Put(p)
 }
 
 func serial(n int, f func(int)) {
@@ -263,8 +275,23 @@ func serial(n int, f func(int)) {
 	}
 }
 
-// product is one product under way.
+// product is one product under way. It is used again: a step of decoding takes hundreds.
 type product[T float] struct {
+	work[T]
+	packs, blocks func(int) // pack and block
+}
+
+func newProduct[T float]() *product[T] {
+	if p, ok := buffers[T]().products.Get().(*product[T]); ok {
+		return p
+	}
+	p := &product[T]{}
+	p.packs, p.blocks = p.pack, p.block
+	return p
+}
+
+// work is what a product multiplies, and how.
+type work[T float] struct {
 	g        shape[T]
 	c        []T
 	ldc      int

@@ -135,8 +135,11 @@ func chunks(n int, f func(from, to int)) {
 	Parallel((n+chunk-1)/chunk, func(k int) { f(k*chunk, min(n, (k+1)*chunk)) })
 }
 
-// pool hands out buffers that are used again, by size class.
-type pool[T float] struct{ classes [64]sync.Pool }
+// pool hands out what is used again: buffers by size class, and products.
+type pool[T float] struct {
+	classes  [64]sync.Pool
+	products sync.Pool
+}
 
 func (p *pool[T]) get(n int) []T {
 	class := bits.Len(uint(max(n, 1) - 1))

@@ -500,6 +500,14 @@ func product(name string, rows, nv int, f64 bool) (signature, func(a *asm)) {
 		a.arg64("as", s.intAt(1), as)
 		a.arg64("bs", s.intAt(2), bs)
 		a.arg64("cs", s.intAt(3), cs)
+		// Panels of b lie one behind the other. The next is fetched under way: its first tile would wait for memory where there are
+		// few rows, as in decoding. One or two rows wait for nothing but memory, and are slower with it.
+		ahead, fetch := a.ptrs[6], a.amd64() && rows >= 4
+		if fetch {
+			a.line("MOVQ %s, %s", a.count, ahead)
+			a.line("IMULQ %s, %s", bs, ahead)
+			a.line("ADDQ %s, %s", a.ptrs[1], ahead)
+		}
 		acc := make([]vec, rows*nv)
 		for i := range acc {
 			acc[i] = a.v()
@@ -517,6 +525,12 @@ func product(name string, rows, nv int, f64 bool) (signature, func(a *asm)) {
 		step := func() {
 			for j := range b {
 				a.load(b[j], a.ptrs[1], j*a.bytes)
+			}
+			if fetch {
+				for j := 0; j < nv*a.bytes; j += 64 {
+					a.line("PREFETCHT1 %d(%s)", j, ahead)
+				}
+				a.stride(ahead, bs)
 			}
 			for i := range rows {
 				x := t[i%len(t)]
