@@ -80,11 +80,11 @@ func (k *kept) has(d *Data) bool {
 	return k.Dev.Pool == poolKey(d.Dev) && k.Test.Pool == poolKey(d.Test)
 }
 
-// recall reads what is kept of members with this key; nil if there are none, or others.
+// recall reads what is kept of members with this key; nil if there are none, or others, or those of another version.
 func recall(dir, key string) (*kept, error) {
 	var k kept
 	err := sealed.ReadGob(filepath.Join(dir, beliefsName), keptVersion, &k)
-	if errors.Is(err, os.ErrNotExist) || err == nil && k.Key != key {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, sealed.ErrVersion) || err == nil && k.Key != key {
 		return nil, nil
 	}
 	return &k, err

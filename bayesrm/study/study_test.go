@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gobayes/bayesrm"
+	"gobayes/bayesrm/internal/sealed"
 	"gobayes/bayesrm/llm"
 	"gobayes/bayesrm/penalty"
 	"gobayes/bayesrm/progress"
@@ -173,6 +174,12 @@ func TestStoppedTrial(t *testing.T) {
 	}
 	if n := fewer.Test.Len(); len(other.TestBeliefs) != n || other.TestBeliefs[n-1].RelVar != want.TestBeliefs[n-1].RelVar || !reflect.DeepEqual(other.MAPPairs, want.MAPPairs) {
 		t.Error("a smaller pool has other beliefs")
+	}
+	if err := sealed.WriteGob(filepath.Join(o.Keep, beliefsName), keptVersion-1, kept{}); err != nil {
+		t.Fatal(err)
+	}
+	if k, err := recall(o.Keep, d.key(o)); k != nil || err != nil {
+		t.Errorf("what another version kept: %v, %v", k, err)
 	}
 	if prompts != 2*2 {
 		t.Errorf("%d prompts were scored, want those of the smaller pool by two members", prompts)

@@ -21,6 +21,9 @@ import (
 // ErrDamaged is the error of a file whose content is not what was written.
 var ErrDamaged = errors.New("the file is damaged: restore it, or remove it and make it again")
 
+// ErrVersion is the error of a file of another version.
+var ErrVersion = errors.New("it is of another bayesrm; make it again")
+
 func newSum() hash.Hash32 { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) }
 
 // document is a JSON file.
@@ -86,7 +89,7 @@ func ReadJSON(path string, version int, v any) error {
 
 func sameVersion(path string, found, want int) error {
 	if found != want {
-		return fmt.Errorf("%s: version %d, want %d: it is of another bayesrm; make it again", path, found, want)
+		return fmt.Errorf("%s: version %d, want %d: %w", path, found, want, ErrVersion)
 	}
 	return nil
 }
