@@ -127,6 +127,16 @@ func columnsTimes(y, a []float32, lda int, b []float32, width, m, k, add int) {
 	}
 }
 
+// rowTimes is columnsTimes for one row a [k]: y[j] = Σ_l a[l]·b[l, j] for j < width, whole vectors. Rows of b are ldb long.
+func rowTimes(y, a, b []float32, ldb, width, k, add int) {
+	for j, nv := 0, 4; j < width; j += nv * lanes {
+		for j+nv*lanes > width {
+			nv /= 2
+		}
+		tile(1, nv, &a[0], &b[j], &y[j], k, 4, 4*ldb, 0, add)
+	}
+}
+
 // score fills q.scores for the first n keys of c and masks what a query does not see.
 func (q *Queries) score(c *KV, n int) []float32 {
 	q.scores = grow(q.scores, (n+maxLanes)*QueryBlock)
@@ -180,9 +190,7 @@ func (q *Queries) AttendStep(prefix *KV, own func(i int) *KV, out func(i int) []
 	pad := prefix.pad
 	for i := range q.n {
 		c, p := own(i), q.one[i*longest:]
-		for j := 0; j < c.Len; j += 2 * lanes {
-			tile(1, 2, &q.rows[i*pad], &c.kt[j], &p[j], q.D, 4, 4*c.cap, 0, 0)
-		}
+		rowTimes(p, q.rows[i*pad:], c.kt, c.cap, (c.Len+lanes-1)/lanes*lanes, q.D, 0)
 		q.max[i] = max(q.max[i], largest(&p[0], c.Len))
 	}
 	for j := 0; j < QueryBlock && n > 0; j += lanes {
@@ -190,14 +198,11 @@ func (q *Queries) AttendStep(prefix *KV, own func(i int) *KV, out func(i int) []
 	}
 	q.out = grow(q.out, QueryBlock*pad)
 	queriesTimes(q.out, s, prefix.v, q.n, n, pad)
-	nv := geometry[float32](q.D).nv
 	for i := range q.n {
 		c, p := own(i), q.one[i*longest:]
 		scale(&p[0], c.Len, q.scale())
 		sum := q.sum[i] + expShift(&p[0], &p[0], c.Len, q.scale()*q.max[i])
-		for j := 0; j < pad; j += nv * lanes {
-			tile(1, nv, &p[0], &c.v[j], &q.out[i*pad+j], c.Len, 4, 4*pad, 4*pad, 1)
-		}
+		rowTimes(q.out[i*pad:], p, c.v, pad, pad, c.Len, 1)
 		o := out(i)[:q.D]
 		copy(o, q.out[i*pad:])
 		scale(&o[0], q.D, 1/sum)

@@ -392,6 +392,8 @@ func tile(rows, nv int, a, b, c *float32, k, as, bs, cs, add int) {
 			product2x2AVX512(a, b, c, k, as, bs, cs, add)
 		case 9:
 			product2x1AVX512(a, b, c, k, as, bs, cs, add)
+		case 8:
+			product1x4AVX512(a, b, c, k, as, bs, cs, add)
 		case 6:
 			product1x2AVX512(a, b, c, k, as, bs, cs, add)
 		case 5:
@@ -412,6 +414,8 @@ func tile(rows, nv int, a, b, c *float32, k, as, bs, cs, add int) {
 			product2x2AVX2(a, b, c, k, as, bs, cs, add)
 		case 9:
 			product2x1AVX2(a, b, c, k, as, bs, cs, add)
+		case 8:
+			product1x4AVX2(a, b, c, k, as, bs, cs, add)
 		case 6:
 			product1x2AVX2(a, b, c, k, as, bs, cs, add)
 		case 5:

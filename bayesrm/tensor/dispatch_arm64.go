@@ -307,6 +307,8 @@ func tile(rows, nv int, a, b, c *float32, k, as, bs, cs, add int) {
 			product2x2NEON(a, b, c, k, as, bs, cs, add)
 		case 9:
 			product2x1NEON(a, b, c, k, as, bs, cs, add)
+		case 8:
+			product1x4NEON(a, b, c, k, as, bs, cs, add)
 		case 6:
 			product1x2NEON(a, b, c, k, as, bs, cs, add)
 		case 5:

@@ -268,7 +268,7 @@ func rotations8Go(z, c, s *float64, n, ld int) { rotationsOf(z, c, s, n, ld, 8*l
 func rotations1Go(z, c, s *float64, n, ld int) { rotationsOf(z, c, s, n, ld, lanes64) }
 
 func tileOf[T float](rows, width int, a, b, c *T, k, as, bs, cs, add int) {
-	var acc [4][16]T
+	var acc [4][32]T
 	for l := range k {
 		x, y := at(elemAt(a, l*as), rows), at(elemAt(b, l*bs), width)
 		for i, v := range x {

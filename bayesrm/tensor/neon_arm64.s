@@ -2318,6 +2318,109 @@ else93:
 end94:
 	RET
 
+// func product1x4NEON(a, b, c *float32, k, as, bs, cs, add int)
+TEXT ·product1x4NEON(SB), NOSPLIT, $0-64
+	MOVD a+0(FP), R0
+	MOVD b+8(FP), R1
+	MOVD c+16(FP), R2
+	MOVD k+24(FP), R10
+	MOVD as+32(FP), R3
+	MOVD bs+40(FP), R4
+	MOVD cs+48(FP), R5
+	WORD $0x6e201c00 // EOR V0.16B, V0.16B, V0.16B
+	WORD $0x6e211c21 // EOR V1.16B, V1.16B, V1.16B
+	WORD $0x6e221c42 // EOR V2.16B, V2.16B, V2.16B
+	WORD $0x6e231c63 // EOR V3.16B, V3.16B, V3.16B
+loop95:
+	CMP $4, R10
+	BLT end96
+	FMOVQ 0(R1), F4
+	FMOVQ 16(R1), F5
+	FMOVQ 32(R1), F6
+	FMOVQ 48(R1), F7
+	VLD1R (R0), [V8.S4]
+	WORD $0x4e24cd00 // FMLA V4.4S, V8.4S, V0.4S
+	WORD $0x4e25cd01 // FMLA V5.4S, V8.4S, V1.4S
+	WORD $0x4e26cd02 // FMLA V6.4S, V8.4S, V2.4S
+	WORD $0x4e27cd03 // FMLA V7.4S, V8.4S, V3.4S
+	ADD R3, R0
+	ADD R4, R1
+	FMOVQ 0(R1), F4
+	FMOVQ 16(R1), F5
+	FMOVQ 32(R1), F6
+	FMOVQ 48(R1), F7
+	VLD1R (R0), [V8.S4]
+	WORD $0x4e24cd00 // FMLA V4.4S, V8.4S, V0.4S
+	WORD $0x4e25cd01 // FMLA V5.4S, V8.4S, V1.4S
+	WORD $0x4e26cd02 // FMLA V6.4S, V8.4S, V2.4S
+	WORD $0x4e27cd03 // FMLA V7.4S, V8.4S, V3.4S
+	ADD R3, R0
+	ADD R4, R1
+	FMOVQ 0(R1), F4
+	FMOVQ 16(R1), F5
+	FMOVQ 32(R1), F6
+	FMOVQ 48(R1), F7
+	VLD1R (R0), [V8.S4]
+	WORD $0x4e24cd00 // FMLA V4.4S, V8.4S, V0.4S
+	WORD $0x4e25cd01 // FMLA V5.4S, V8.4S, V1.4S
+	WORD $0x4e26cd02 // FMLA V6.4S, V8.4S, V2.4S
+	WORD $0x4e27cd03 // FMLA V7.4S, V8.4S, V3.4S
+	ADD R3, R0
+	ADD R4, R1
+	FMOVQ 0(R1), F4
+	FMOVQ 16(R1), F5
+	FMOVQ 32(R1), F6
+	FMOVQ 48(R1), F7
+	VLD1R (R0), [V8.S4]
+	WORD $0x4e24cd00 // FMLA V4.4S, V8.4S, V0.4S
+	WORD $0x4e25cd01 // FMLA V5.4S, V8.4S, V1.4S
+	WORD $0x4e26cd02 // FMLA V6.4S, V8.4S, V2.4S
+	WORD $0x4e27cd03 // FMLA V7.4S, V8.4S, V3.4S
+	ADD R3, R0
+	ADD R4, R1
+	SUB $4, R10
+	B loop95
+end96:
+loop97:
+	CMP $1, R10
+	BLT end98
+	FMOVQ 0(R1), F4
+	FMOVQ 16(R1), F5
+	FMOVQ 32(R1), F6
+	FMOVQ 48(R1), F7
+	VLD1R (R0), [V8.S4]
+	WORD $0x4e24cd00 // FMLA V4.4S, V8.4S, V0.4S
+	WORD $0x4e25cd01 // FMLA V5.4S, V8.4S, V1.4S
+	WORD $0x4e26cd02 // FMLA V6.4S, V8.4S, V2.4S
+	WORD $0x4e27cd03 // FMLA V7.4S, V8.4S, V3.4S
+	ADD R3, R0
+	ADD R4, R1
+	SUB $1, R10
+	B loop97
+end98:
+	MOVD add+56(FP), R11
+	CBZ R11, else99
+	FMOVQ 0(R2), F4
+	WORD $0x4e24d400 // FADD V4.4S, V0.4S, V0.4S
+	FMOVQ F0, 0(R2)
+	FMOVQ 16(R2), F4
+	WORD $0x4e24d421 // FADD V4.4S, V1.4S, V1.4S
+	FMOVQ F1, 16(R2)
+	FMOVQ 32(R2), F4
+	WORD $0x4e24d442 // FADD V4.4S, V2.4S, V2.4S
+	FMOVQ F2, 32(R2)
+	FMOVQ 48(R2), F4
+	WORD $0x4e24d463 // FADD V4.4S, V3.4S, V3.4S
+	FMOVQ F3, 48(R2)
+	B end100
+else99:
+	FMOVQ F0, 0(R2)
+	FMOVQ F1, 16(R2)
+	FMOVQ F2, 32(R2)
+	FMOVQ F3, 48(R2)
+end100:
+	RET
+
 // func product1x2NEON(a, b, c *float32, k, as, bs, cs, add int)
 TEXT ·product1x2NEON(SB), NOSPLIT, $0-64
 	MOVD a+0(FP), R0
@@ -2329,9 +2432,9 @@ TEXT ·product1x2NEON(SB), NOSPLIT, $0-64
 	MOVD cs+48(FP), R5
 	WORD $0x6e201c00 // EOR V0.16B, V0.16B, V0.16B
 	WORD $0x6e211c21 // EOR V1.16B, V1.16B, V1.16B
-loop95:
+loop101:
 	CMP $4, R10
-	BLT end96
+	BLT end102
 	FMOVQ 0(R1), F2
 	FMOVQ 16(R1), F3
 	VLD1R (R0), [V4.S4]
@@ -2361,11 +2464,11 @@ loop95:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $4, R10
-	B loop95
-end96:
-loop97:
+	B loop101
+end102:
+loop103:
 	CMP $1, R10
-	BLT end98
+	BLT end104
 	FMOVQ 0(R1), F2
 	FMOVQ 16(R1), F3
 	VLD1R (R0), [V4.S4]
@@ -2374,21 +2477,21 @@ loop97:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $1, R10
-	B loop97
-end98:
+	B loop103
+end104:
 	MOVD add+56(FP), R11
-	CBZ R11, else99
+	CBZ R11, else105
 	FMOVQ 0(R2), F2
 	WORD $0x4e22d400 // FADD V2.4S, V0.4S, V0.4S
 	FMOVQ F0, 0(R2)
 	FMOVQ 16(R2), F2
 	WORD $0x4e22d421 // FADD V2.4S, V1.4S, V1.4S
 	FMOVQ F1, 16(R2)
-	B end100
-else99:
+	B end106
+else105:
 	FMOVQ F0, 0(R2)
 	FMOVQ F1, 16(R2)
-end100:
+end106:
 	RET
 
 // func product1x1NEON(a, b, c *float32, k, as, bs, cs, add int)
@@ -2401,9 +2504,9 @@ TEXT ·product1x1NEON(SB), NOSPLIT, $0-64
 	MOVD bs+40(FP), R4
 	MOVD cs+48(FP), R5
 	WORD $0x6e201c00 // EOR V0.16B, V0.16B, V0.16B
-loop101:
+loop107:
 	CMP $4, R10
-	BLT end102
+	BLT end108
 	FMOVQ 0(R1), F1
 	VLD1R (R0), [V2.S4]
 	WORD $0x4e21cc40 // FMLA V1.4S, V2.4S, V0.4S
@@ -2425,28 +2528,28 @@ loop101:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $4, R10
-	B loop101
-end102:
-loop103:
+	B loop107
+end108:
+loop109:
 	CMP $1, R10
-	BLT end104
+	BLT end110
 	FMOVQ 0(R1), F1
 	VLD1R (R0), [V2.S4]
 	WORD $0x4e21cc40 // FMLA V1.4S, V2.4S, V0.4S
 	ADD R3, R0
 	ADD R4, R1
 	SUB $1, R10
-	B loop103
-end104:
+	B loop109
+end110:
 	MOVD add+56(FP), R11
-	CBZ R11, else105
+	CBZ R11, else111
 	FMOVQ 0(R2), F1
 	WORD $0x4e21d400 // FADD V1.4S, V0.4S, V0.4S
 	FMOVQ F0, 0(R2)
-	B end106
-else105:
+	B end112
+else111:
 	FMOVQ F0, 0(R2)
-end106:
+end112:
 	RET
 
 // func product64_8x2NEON(a, b, c *float64, k, as, bs, cs, add int)
@@ -2474,9 +2577,9 @@ TEXT ·product64_8x2NEON(SB), NOSPLIT, $0-64
 	WORD $0x6e2d1dad // EOR V13.16B, V13.16B, V13.16B
 	WORD $0x6e2e1dce // EOR V14.16B, V14.16B, V14.16B
 	WORD $0x6e2f1def // EOR V15.16B, V15.16B, V15.16B
-loop107:
+loop113:
 	CMP $4, R10
-	BLT end108
+	BLT end114
 	FMOVQ 0(R1), F16
 	FMOVQ 16(R1), F17
 	VLD1R (R0), [V18.D2]
@@ -2618,11 +2721,11 @@ loop107:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $4, R10
-	B loop107
-end108:
-loop109:
+	B loop113
+end114:
+loop115:
 	CMP $1, R10
-	BLT end110
+	BLT end116
 	FMOVQ 0(R1), F16
 	FMOVQ 16(R1), F17
 	VLD1R (R0), [V18.D2]
@@ -2659,10 +2762,10 @@ loop109:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $1, R10
-	B loop109
-end110:
+	B loop115
+end116:
 	MOVD add+56(FP), R11
-	CBZ R11, else111
+	CBZ R11, else117
 	FMOVQ 0(R2), F16
 	WORD $0x4e70d400 // FADD V16.2D, V0.2D, V0.2D
 	FMOVQ F0, 0(R2)
@@ -2718,8 +2821,8 @@ end110:
 	FMOVQ 16(R2), F16
 	WORD $0x4e70d5ef // FADD V16.2D, V15.2D, V15.2D
 	FMOVQ F15, 16(R2)
-	B end112
-else111:
+	B end118
+else117:
 	FMOVQ F0, 0(R2)
 	FMOVQ F1, 16(R2)
 	ADD R5, R2
@@ -2743,7 +2846,7 @@ else111:
 	ADD R5, R2
 	FMOVQ F14, 0(R2)
 	FMOVQ F15, 16(R2)
-end112:
+end118:
 	RET
 
 // func product64_8x1NEON(a, b, c *float64, k, as, bs, cs, add int)
@@ -2763,9 +2866,9 @@ TEXT ·product64_8x1NEON(SB), NOSPLIT, $0-64
 	WORD $0x6e251ca5 // EOR V5.16B, V5.16B, V5.16B
 	WORD $0x6e261cc6 // EOR V6.16B, V6.16B, V6.16B
 	WORD $0x6e271ce7 // EOR V7.16B, V7.16B, V7.16B
-loop113:
+loop119:
 	CMP $4, R10
-	BLT end114
+	BLT end120
 	FMOVQ 0(R1), F8
 	VLD1R (R0), [V9.D2]
 	WORD $0x4e68cd20 // FMLA V8.2D, V9.2D, V0.2D
@@ -2871,11 +2974,11 @@ loop113:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $4, R10
-	B loop113
-end114:
-loop115:
+	B loop119
+end120:
+loop121:
 	CMP $1, R10
-	BLT end116
+	BLT end122
 	FMOVQ 0(R1), F8
 	VLD1R (R0), [V9.D2]
 	WORD $0x4e68cd20 // FMLA V8.2D, V9.2D, V0.2D
@@ -2903,10 +3006,10 @@ loop115:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $1, R10
-	B loop115
-end116:
+	B loop121
+end122:
 	MOVD add+56(FP), R11
-	CBZ R11, else117
+	CBZ R11, else123
 	FMOVQ 0(R2), F8
 	WORD $0x4e68d400 // FADD V8.2D, V0.2D, V0.2D
 	FMOVQ F0, 0(R2)
@@ -2938,8 +3041,8 @@ end116:
 	FMOVQ 0(R2), F8
 	WORD $0x4e68d4e7 // FADD V8.2D, V7.2D, V7.2D
 	FMOVQ F7, 0(R2)
-	B end118
-else117:
+	B end124
+else123:
 	FMOVQ F0, 0(R2)
 	ADD R5, R2
 	FMOVQ F1, 0(R2)
@@ -2955,7 +3058,7 @@ else117:
 	FMOVQ F6, 0(R2)
 	ADD R5, R2
 	FMOVQ F7, 0(R2)
-end118:
+end124:
 	RET
 
 // func product64_4x2NEON(a, b, c *float64, k, as, bs, cs, add int)
@@ -2975,9 +3078,9 @@ TEXT ·product64_4x2NEON(SB), NOSPLIT, $0-64
 	WORD $0x6e251ca5 // EOR V5.16B, V5.16B, V5.16B
 	WORD $0x6e261cc6 // EOR V6.16B, V6.16B, V6.16B
 	WORD $0x6e271ce7 // EOR V7.16B, V7.16B, V7.16B
-loop119:
+loop125:
 	CMP $4, R10
-	BLT end120
+	BLT end126
 	FMOVQ 0(R1), F8
 	FMOVQ 16(R1), F9
 	VLD1R (R0), [V10.D2]
@@ -3055,11 +3158,11 @@ loop119:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $4, R10
-	B loop119
-end120:
-loop121:
+	B loop125
+end126:
+loop127:
 	CMP $1, R10
-	BLT end122
+	BLT end128
 	FMOVQ 0(R1), F8
 	FMOVQ 16(R1), F9
 	VLD1R (R0), [V10.D2]
@@ -3080,10 +3183,10 @@ loop121:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $1, R10
-	B loop121
-end122:
+	B loop127
+end128:
 	MOVD add+56(FP), R11
-	CBZ R11, else123
+	CBZ R11, else129
 	FMOVQ 0(R2), F8
 	WORD $0x4e68d400 // FADD V8.2D, V0.2D, V0.2D
 	FMOVQ F0, 0(R2)
@@ -3111,8 +3214,8 @@ end122:
 	FMOVQ 16(R2), F8
 	WORD $0x4e68d4e7 // FADD V8.2D, V7.2D, V7.2D
 	FMOVQ F7, 16(R2)
-	B end124
-else123:
+	B end130
+else129:
 	FMOVQ F0, 0(R2)
 	FMOVQ F1, 16(R2)
 	ADD R5, R2
@@ -3124,7 +3227,7 @@ else123:
 	ADD R5, R2
 	FMOVQ F6, 0(R2)
 	FMOVQ F7, 16(R2)
-end124:
+end130:
 	RET
 
 // func product64_4x1NEON(a, b, c *float64, k, as, bs, cs, add int)
@@ -3140,9 +3243,9 @@ TEXT ·product64_4x1NEON(SB), NOSPLIT, $0-64
 	WORD $0x6e211c21 // EOR V1.16B, V1.16B, V1.16B
 	WORD $0x6e221c42 // EOR V2.16B, V2.16B, V2.16B
 	WORD $0x6e231c63 // EOR V3.16B, V3.16B, V3.16B
-loop125:
+loop131:
 	CMP $4, R10
-	BLT end126
+	BLT end132
 	FMOVQ 0(R1), F4
 	VLD1R (R0), [V5.D2]
 	WORD $0x4e64cca0 // FMLA V4.2D, V5.2D, V0.2D
@@ -3200,11 +3303,11 @@ loop125:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $4, R10
-	B loop125
-end126:
-loop127:
+	B loop131
+end132:
+loop133:
 	CMP $1, R10
-	BLT end128
+	BLT end134
 	FMOVQ 0(R1), F4
 	VLD1R (R0), [V5.D2]
 	WORD $0x4e64cca0 // FMLA V4.2D, V5.2D, V0.2D
@@ -3220,10 +3323,10 @@ loop127:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $1, R10
-	B loop127
-end128:
+	B loop133
+end134:
 	MOVD add+56(FP), R11
-	CBZ R11, else129
+	CBZ R11, else135
 	FMOVQ 0(R2), F4
 	WORD $0x4e64d400 // FADD V4.2D, V0.2D, V0.2D
 	FMOVQ F0, 0(R2)
@@ -3239,8 +3342,8 @@ end128:
 	FMOVQ 0(R2), F4
 	WORD $0x4e64d463 // FADD V4.2D, V3.2D, V3.2D
 	FMOVQ F3, 0(R2)
-	B end130
-else129:
+	B end136
+else135:
 	FMOVQ F0, 0(R2)
 	ADD R5, R2
 	FMOVQ F1, 0(R2)
@@ -3248,7 +3351,7 @@ else129:
 	FMOVQ F2, 0(R2)
 	ADD R5, R2
 	FMOVQ F3, 0(R2)
-end130:
+end136:
 	RET
 
 // func product64_2x2NEON(a, b, c *float64, k, as, bs, cs, add int)
@@ -3264,9 +3367,9 @@ TEXT ·product64_2x2NEON(SB), NOSPLIT, $0-64
 	WORD $0x6e211c21 // EOR V1.16B, V1.16B, V1.16B
 	WORD $0x6e221c42 // EOR V2.16B, V2.16B, V2.16B
 	WORD $0x6e231c63 // EOR V3.16B, V3.16B, V3.16B
-loop131:
+loop137:
 	CMP $4, R10
-	BLT end132
+	BLT end138
 	FMOVQ 0(R1), F4
 	FMOVQ 16(R1), F5
 	VLD1R (R0), [V6.D2]
@@ -3312,11 +3415,11 @@ loop131:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $4, R10
-	B loop131
-end132:
-loop133:
+	B loop137
+end138:
+loop139:
 	CMP $1, R10
-	BLT end134
+	BLT end140
 	FMOVQ 0(R1), F4
 	FMOVQ 16(R1), F5
 	VLD1R (R0), [V6.D2]
@@ -3329,10 +3432,10 @@ loop133:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $1, R10
-	B loop133
-end134:
+	B loop139
+end140:
 	MOVD add+56(FP), R11
-	CBZ R11, else135
+	CBZ R11, else141
 	FMOVQ 0(R2), F4
 	WORD $0x4e64d400 // FADD V4.2D, V0.2D, V0.2D
 	FMOVQ F0, 0(R2)
@@ -3346,14 +3449,14 @@ end134:
 	FMOVQ 16(R2), F4
 	WORD $0x4e64d463 // FADD V4.2D, V3.2D, V3.2D
 	FMOVQ F3, 16(R2)
-	B end136
-else135:
+	B end142
+else141:
 	FMOVQ F0, 0(R2)
 	FMOVQ F1, 16(R2)
 	ADD R5, R2
 	FMOVQ F2, 0(R2)
 	FMOVQ F3, 16(R2)
-end136:
+end142:
 	RET
 
 // func product64_2x1NEON(a, b, c *float64, k, as, bs, cs, add int)
@@ -3367,9 +3470,9 @@ TEXT ·product64_2x1NEON(SB), NOSPLIT, $0-64
 	MOVD cs+48(FP), R5
 	WORD $0x6e201c00 // EOR V0.16B, V0.16B, V0.16B
 	WORD $0x6e211c21 // EOR V1.16B, V1.16B, V1.16B
-loop137:
+loop143:
 	CMP $4, R10
-	BLT end138
+	BLT end144
 	FMOVQ 0(R1), F2
 	VLD1R (R0), [V3.D2]
 	WORD $0x4e62cc60 // FMLA V2.2D, V3.2D, V0.2D
@@ -3403,11 +3506,11 @@ loop137:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $4, R10
-	B loop137
-end138:
-loop139:
+	B loop143
+end144:
+loop145:
 	CMP $1, R10
-	BLT end140
+	BLT end146
 	FMOVQ 0(R1), F2
 	VLD1R (R0), [V3.D2]
 	WORD $0x4e62cc60 // FMLA V2.2D, V3.2D, V0.2D
@@ -3417,10 +3520,10 @@ loop139:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $1, R10
-	B loop139
-end140:
+	B loop145
+end146:
 	MOVD add+56(FP), R11
-	CBZ R11, else141
+	CBZ R11, else147
 	FMOVQ 0(R2), F2
 	WORD $0x4e62d400 // FADD V2.2D, V0.2D, V0.2D
 	FMOVQ F0, 0(R2)
@@ -3428,12 +3531,12 @@ end140:
 	FMOVQ 0(R2), F2
 	WORD $0x4e62d421 // FADD V2.2D, V1.2D, V1.2D
 	FMOVQ F1, 0(R2)
-	B end142
-else141:
+	B end148
+else147:
 	FMOVQ F0, 0(R2)
 	ADD R5, R2
 	FMOVQ F1, 0(R2)
-end142:
+end148:
 	RET
 
 // func product64_1x2NEON(a, b, c *float64, k, as, bs, cs, add int)
@@ -3447,9 +3550,9 @@ TEXT ·product64_1x2NEON(SB), NOSPLIT, $0-64
 	MOVD cs+48(FP), R5
 	WORD $0x6e201c00 // EOR V0.16B, V0.16B, V0.16B
 	WORD $0x6e211c21 // EOR V1.16B, V1.16B, V1.16B
-loop143:
+loop149:
 	CMP $4, R10
-	BLT end144
+	BLT end150
 	FMOVQ 0(R1), F2
 	FMOVQ 16(R1), F3
 	VLD1R (R0), [V4.D2]
@@ -3479,11 +3582,11 @@ loop143:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $4, R10
-	B loop143
-end144:
-loop145:
+	B loop149
+end150:
+loop151:
 	CMP $1, R10
-	BLT end146
+	BLT end152
 	FMOVQ 0(R1), F2
 	FMOVQ 16(R1), F3
 	VLD1R (R0), [V4.D2]
@@ -3492,21 +3595,21 @@ loop145:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $1, R10
-	B loop145
-end146:
+	B loop151
+end152:
 	MOVD add+56(FP), R11
-	CBZ R11, else147
+	CBZ R11, else153
 	FMOVQ 0(R2), F2
 	WORD $0x4e62d400 // FADD V2.2D, V0.2D, V0.2D
 	FMOVQ F0, 0(R2)
 	FMOVQ 16(R2), F2
 	WORD $0x4e62d421 // FADD V2.2D, V1.2D, V1.2D
 	FMOVQ F1, 16(R2)
-	B end148
-else147:
+	B end154
+else153:
 	FMOVQ F0, 0(R2)
 	FMOVQ F1, 16(R2)
-end148:
+end154:
 	RET
 
 // func product64_1x1NEON(a, b, c *float64, k, as, bs, cs, add int)
@@ -3519,9 +3622,9 @@ TEXT ·product64_1x1NEON(SB), NOSPLIT, $0-64
 	MOVD bs+40(FP), R4
 	MOVD cs+48(FP), R5
 	WORD $0x6e201c00 // EOR V0.16B, V0.16B, V0.16B
-loop149:
+loop155:
 	CMP $4, R10
-	BLT end150
+	BLT end156
 	FMOVQ 0(R1), F1
 	VLD1R (R0), [V2.D2]
 	WORD $0x4e61cc40 // FMLA V1.2D, V2.2D, V0.2D
@@ -3543,28 +3646,28 @@ loop149:
 	ADD R3, R0
 	ADD R4, R1
 	SUB $4, R10
-	B loop149
-end150:
-loop151:
+	B loop155
+end156:
+loop157:
 	CMP $1, R10
-	BLT end152
+	BLT end158
 	FMOVQ 0(R1), F1
 	VLD1R (R0), [V2.D2]
 	WORD $0x4e61cc40 // FMLA V1.2D, V2.2D, V0.2D
 	ADD R3, R0
 	ADD R4, R1
 	SUB $1, R10
-	B loop151
-end152:
+	B loop157
+end158:
 	MOVD add+56(FP), R11
-	CBZ R11, else153
+	CBZ R11, else159
 	FMOVQ 0(R2), F1
 	WORD $0x4e61d400 // FADD V1.2D, V0.2D, V0.2D
 	FMOVQ F0, 0(R2)
-	B end154
-else153:
+	B end160
+else159:
 	FMOVQ F0, 0(R2)
-end154:
+end160:
 	RET
 
 DATA cneonc2aea8f6<>+0(SB)/4, $0xc2aea8f6

@@ -114,6 +114,9 @@ func product2x2AVX512(a, b, c *float32, k, as, bs, cs, add int)
 func product2x1AVX512(a, b, c *float32, k, as, bs, cs, add int)
 
 //go:noescape
+func product1x4AVX512(a, b, c *float32, k, as, bs, cs, add int)
+
+//go:noescape
 func product1x2AVX512(a, b, c *float32, k, as, bs, cs, add int)
 
 //go:noescape
@@ -253,6 +256,9 @@ func product2x2AVX2(a, b, c *float32, k, as, bs, cs, add int)
 
 //go:noescape
 func product2x1AVX2(a, b, c *float32, k, as, bs, cs, add int)
+
+//go:noescape
+func product1x4AVX2(a, b, c *float32, k, as, bs, cs, add int)
 
 //go:noescape
 func product1x2AVX2(a, b, c *float32, k, as, bs, cs, add int)

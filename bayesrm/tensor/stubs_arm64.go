@@ -108,6 +108,9 @@ func product2x2NEON(a, b, c *float32, k, as, bs, cs, add int)
 func product2x1NEON(a, b, c *float32, k, as, bs, cs, add int)
 
 //go:noescape
+func product1x4NEON(a, b, c *float32, k, as, bs, cs, add int)
+
+//go:noescape
 func product1x2NEON(a, b, c *float32, k, as, bs, cs, add int)
 
 //go:noescape

@@ -135,7 +135,7 @@ func tile(b *bytes.Buffer, sets []*isa, f64 bool) {
 		for _, set := range sets {
 			fmt.Fprintf(b, "case level%s:\nswitch rows*4 + nv {\n", set.name)
 			for _, rows := range set.rows {
-				for _, nv := range []int{2, 1} {
+				for _, nv := range tileWidths(rows, f64) {
 					fmt.Fprintf(b, "case %d:\n%s%dx%d%s(a, b, c, k, as, bs, cs, add)\n", rows*4+nv, productName(f64), rows, nv, set.name)
 				}
 			}

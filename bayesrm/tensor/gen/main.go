@@ -68,7 +68,7 @@ func emit(a *asm) (sigs []signature) {
 	}
 	for _, f64 := range []bool{false, true} {
 		for _, rows := range a.isa.rows {
-			for _, nv := range []int{2, 1} {
+			for _, nv := range tileWidths(rows, f64) {
 				s, f := product(productName(f64), rows, nv, f64)
 				f(a)
 				sigs = append(sigs, s)
@@ -76,6 +76,14 @@ func emit(a *asm) (sigs []signature) {
 		}
 	}
 	return sigs
+}
+
+// tileWidths are the vectors of columns of a product's tiles. A single row takes four for its own sake: two sums wait for each other.
+func tileWidths(rows int, f64 bool) []int {
+	if rows == 1 && !f64 {
+		return []int{4, 2, 1}
+	}
+	return []int{2, 1}
 }
 
 // rotationWidths are the vectors of columns that a sweep of rotations carries.
