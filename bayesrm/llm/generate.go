@@ -218,7 +218,7 @@ func (d *decoder) admit(ctx context.Context) error {
 	}
 	var started []*answer
 	for ; d.next < end; d.next++ {
-		a := &answer{prompt: d.next / S, sample: d.next % S, kv: d.cache()}
+		a := &answer{prompt: d.next / S, sample: d.next % S, kv: d.cache(&answerCaches)}
 		seeds := d.read[a.prompt].seeds
 		a.rng = rand.New(rand.NewPCG(seeds[0], seeds[1]+uint64(a.sample)))
 		for i := range a.kv {
@@ -230,18 +230,21 @@ func (d *decoder) admit(ctx context.Context) error {
 	return nil
 }
 
-// caches are keys and values [layers, KV heads] of what is over, to be used again: those of many answers take more memory than
-// the weights.
-var caches sync.Pool
+// Keys and values [layers, KV heads] of prompts and answers that are over, to be used again: those of many answers take more memory
+// than the weights. They are kept apart, or short answers would hold what long prompts took.
+var promptCaches, answerCaches sync.Pool
 
-// cache returns memory for the keys and values of a prompt or an answer.
-func (d *decoder) cache() []tensor.KV {
+// cache returns memory for keys and values, used before if there is any.
+func (d *decoder) cache(from *sync.Pool) []tensor.KV {
 	n := len(d.m.blocks) * d.m.heads.KV
-	if kv, ok := caches.Get().(*[]tensor.KV); ok && len(*kv) == n {
+	if kv, ok := from.Get().(*[]tensor.KV); ok && len(*kv) == n {
 		return *kv
 	}
 	return make([]tensor.KV, n)
 }
+
+// release gives back what cache returned, alone: a pointer into the prompt or answer would hold its logits, too.
+func release(to *sync.Pool, kv []tensor.KV) { to.Put(&kv) }
 
 // seeds start the random numbers of the first answer to a prompt.
 func (o *GenerateOptions) seeds(p int, prompt []int) [2]uint64 {
@@ -264,7 +267,7 @@ func (d *decoder) readPrompts(ctx context.Context, fresh []int) error {
 	var seqs [][]int
 	for _, p := range fresh {
 		seqs = append(seqs, d.prompts[p])
-		d.read[p] = &prefix{kv: d.cache(), left: d.o.Samples, seeds: d.o.seeds(p, d.prompts[p])}
+		d.read[p] = &prefix{kv: d.cache(&promptCaches), left: d.o.Samples, seeds: d.o.seeds(p, d.prompts[p])}
 	}
 	b := Pack(seqs)
 	d.acts.keep = func(l int, k, v []float32) {
@@ -313,12 +316,12 @@ func (d *decoder) choose(as []*answer, logits func(i int) []float32) (on []*answ
 			continue
 		}
 		d.finished++
-		caches.Put(&a.kv)
+		release(&answerCaches, a.kv)
 		if p := d.read[a.prompt]; p.left > 1 {
 			p.left--
 		} else {
 			delete(d.read, a.prompt)
-			caches.Put(&p.kv)
+			release(&promptCaches, p.kv)
 		}
 	}
 	return on

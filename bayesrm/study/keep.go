@@ -75,11 +75,6 @@ func reserve(ctx context.Context, dir string) (free func(), err error) {
 	return func() { _ = l.Unlock() }, nil // the system lets go with the process at the latest
 }
 
-// has says whether the trial's beliefs are there too.
-func (k *kept) has(d *Data) bool {
-	return k.Dev.Pool == poolKey(d.Dev) && k.Test.Pool == poolKey(d.Test)
-}
-
 // recall reads what is kept of members with this key; nil if there are none, or others, or those of another version.
 func recall(dir, key string) (*kept, error) {
 	var k kept
@@ -95,7 +90,8 @@ type workshop struct {
 	d    *Data
 	o    Options
 	dir  string
-	kept kept // of an earlier trial with the same members
+	kept kept // what an earlier trial with the same members left, completed by this one
+	made bool // something had to be
 }
 
 // path is where a member's part is kept.
@@ -125,25 +121,30 @@ func (w *workshop) trial(ctx context.Context) (*Trial, error) {
 	if t.Ensemble, err = ensemble.FromPosteriors(t.Posteriors); err != nil {
 		return nil, err
 	}
-	if t.MAPPairs, t.PosteriorPairs, err = w.heldOut(ctx, t.Posteriors); err != nil {
+	if err := w.heldOut(ctx, t.Posteriors); err != nil {
 		return nil, err
 	}
-	if t.DevBeliefs, err = w.score(ctx, t, d.Dev, w.kept.Dev); err != nil {
+	k := &w.kept
+	if err := w.score(ctx, t.Posteriors, d.Dev, &k.Dev); err != nil {
 		return nil, err
 	}
-	t.TestBeliefs, err = w.score(ctx, t, d.Test, w.kept.Test)
-	return t, err
+	if err := w.score(ctx, t.Posteriors, d.Test, &k.Test); err != nil {
+		return nil, err
+	}
+	t.MAPPairs, t.PosteriorPairs, t.DevBeliefs, t.TestBeliefs = k.MAPPairs, k.PosteriorPairs, k.Dev.Beliefs, k.Test.Beliefs
+	return t, nil
 }
 
-// heldOut are each member's probabilities of the held-out pairs' labels, at the trained weights and averaged.
-func (w *workshop) heldOut(ctx context.Context, ls []*laplace.Posterior) (at, averaged [][]float64, err error) {
-	if w.kept.Key != "" {
-		return w.kept.MAPPairs, w.kept.PosteriorPairs, nil
+// heldOut computes each member's probabilities of the held-out pairs' labels, at the trained weights and averaged, if they are not there.
+func (w *workshop) heldOut(ctx context.Context, ls []*laplace.Posterior) error {
+	if w.kept.MAPPairs != nil {
+		return nil
 	}
+	var at, averaged [][]float64
 	for i, l := range ls {
 		pairs, err := l.ScorePairs(ctx, w.d.HeldOut)
 		if err != nil {
-			return nil, nil, fmt.Errorf("member %d of %d: %w", i, len(ls), err)
+			return fmt.Errorf("member %d of %d: %w", i, len(ls), err)
 		}
 		var m, p []float64
 		for _, b := range pairs {
@@ -151,7 +152,8 @@ func (w *workshop) heldOut(ctx context.Context, ls []*laplace.Posterior) (at, av
 		}
 		at, averaged = append(at, m), append(averaged, p)
 	}
-	return at, averaged, nil
+	w.kept.MAPPairs, w.kept.PosteriorPairs, w.made = at, averaged, true
+	return nil
 }
 
 // posterior makes a member, or reads it if it is there.
@@ -211,36 +213,36 @@ func (w *workshop) model(ctx context.Context, i int) (*reward.Model, error) {
 	return m, m.Save(ctx, trained)
 }
 
-// score is the ensemble's ScorePool, of which each member's beliefs are kept.
-func (w *workshop) score(ctx context.Context, t *Trial, pool *bayesrm.Pool, earlier scored) ([]bayesrm.Belief, error) {
+// score is the ensemble's ScorePool, of which each member's beliefs are kept, if there are none of this pool.
+func (w *workshop) score(ctx context.Context, ls []*laplace.Posterior, pool *bayesrm.Pool, into *scored) error {
 	key := poolKey(pool)
-	if earlier.Pool == key {
-		return earlier.Beliefs, nil
+	if into.Pool == key {
+		return nil
 	}
 	var all [][]bayesrm.Belief
-	for i, l := range t.Posteriors {
+	for i, l := range ls {
 		bs, err := l.ScorePool(ctx, pool, &laplace.ScoreOptions{Checkpoint: w.path(i, scoresName(key))})
 		if err != nil {
-			return nil, fmt.Errorf("member %d of %d: %w", i, len(t.Posteriors), err)
+			return fmt.Errorf("member %d of %d: %w", i, len(ls), err)
 		}
 		all = append(all, bs)
 	}
-	return ensemble.Average(all), nil
+	*into, w.made = scored{key, ensemble.Average(all)}, true
+	return nil
 }
 
 func scoresName(poolKey string) string { return hash(poolKey) + ".scores" }
 
 // keep moves the members of a trial to where recall finds them, in place of others; the file that makes it count goes first and comes last.
-func (w *workshop) keep(t *Trial, key string) error {
+func (w *workshop) keep() error {
 	dir := w.o.Keep
-	k := kept{key, t.MAPPairs, t.PosteriorPairs, scored{poolKey(t.Dev), t.DevBeliefs}, scored{poolKey(t.Test), t.TestBeliefs}}
 	if w.dir != dir {
 		if err := os.RemoveAll(filepath.Join(dir, beliefsName)); err != nil {
 			return err
 		}
 	}
-	for i := range t.Posteriors {
-		for _, part := range []string{"trained", scoresName(k.Dev.Pool), scoresName(k.Test.Pool)} {
+	for i := range w.o.Members {
+		for _, part := range []string{"trained", scoresName(w.kept.Dev.Pool), scoresName(w.kept.Test.Pool)} {
 			if err := os.RemoveAll(w.path(i, part)); err != nil {
 				return err
 			}
@@ -256,7 +258,7 @@ func (w *workshop) keep(t *Trial, key string) error {
 			return err
 		}
 	}
-	if err := sealed.WriteGob(filepath.Join(dir, beliefsName), keptVersion, k); err != nil || w.dir == dir {
+	if err := sealed.WriteGob(filepath.Join(dir, beliefsName), keptVersion, w.kept); err != nil || w.dir == dir {
 		return err
 	}
 	return os.RemoveAll(w.dir)

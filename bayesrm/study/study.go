@@ -166,11 +166,12 @@ func fit(ctx context.Context, w *workshop) (*Trial, error) {
 	if k != nil {
 		w.dir, w.kept = dir, *k
 	}
+	w.kept.Key = key
 	t, err := w.trial(ctx)
-	if err != nil || w.kept.has(w.d) {
+	if err != nil || !w.made {
 		return t, err
 	}
-	if err := w.keep(t, key); err != nil {
+	if err := w.keep(); err != nil {
 		return nil, fmt.Errorf("keep the trial: %w", err)
 	}
 	return t, nil
