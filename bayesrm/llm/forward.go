@@ -58,25 +58,46 @@ func zeroed(buf []float32, n int) []float32 {
 	return buf
 }
 
-// apply computes a linear layer on N rows: y = x·Wᵀ + b + s·(x·Aᵀ)·Bᵀ, or adds that to y.
-func (l *Linear) apply(y, x []float32, N int, acts *Acts, la *layerActs, add bool) {
-	if l.Bias != nil {
-		if add {
-			tensor.AddRows(y, l.Bias.Data)
+// output is where a linear layer's output goes: y [N, Out], which it is added to with add.
+type output struct {
+	*Linear
+	y   []float32
+	add bool
+}
+
+// apply computes linear layers of the same N rows: y = x·Wᵀ + b + s·(x·Aᵀ)·Bᵀ, or adds that to y.
+func (m *Model) apply(x []float32, N int, acts *Acts, la *layerActs, outs ...output) {
+	var few [3]tensor.Product // on the stack
+	frozen := few[:0]
+	for _, o := range outs {
+		if o.Bias != nil {
+			if o.add {
+				tensor.AddRows(o.y, o.Bias.Data)
+			} else {
+				tensor.FillRows(o.y, o.Bias.Data)
+			}
+			o.add = true
+		}
+		if o.W.Grad != nil {
+			o.W.multiply(o.y, x, N, o.add)
 		} else {
-			tensor.FillRows(y, l.Bias.Data)
+			frozen = append(frozen, tensor.Product{Y: o.y, W: o.W.pack(), Add: o.add})
 		}
-		add = true
 	}
-	l.W.multiply(y, x, N, add)
-	if members := acts.loras[l]; members != nil { // each has its share of the rows
-		n := N / len(members)
+	if len(frozen) > 0 {
+		tensor.MatMulAll(x, N, frozen...)
+	}
+	for _, o := range outs {
+		members := acts.loras[o.Linear]
+		if members == nil {
+			o.applyLoRA(o.LoRA, o.y, x, N, acts, la)
+			continue
+		}
+		n := N / len(members) // each has its share of the rows
 		for k, a := range members {
-			l.applyLoRA(a, y[k*n*l.Out:(k+1)*n*l.Out], x[k*n*l.In:(k+1)*n*l.In], n, acts, la)
+			o.applyLoRA(a, o.y[k*n*o.Out:(k+1)*n*o.Out], x[k*n*o.In:(k+1)*n*o.In], n, acts, la)
 		}
-		return
 	}
-	l.applyLoRA(l.LoRA, y, x, N, acts, la)
 }
 
 // applyLoRA adds s·(x·Aᵀ)·Bᵀ to y.
@@ -226,14 +247,12 @@ func (m *Model) project(acts *Acts, blk *block, la *layerActs, N int) {
 	hs := m.heads
 	la.q = size(la.q, N*hs.QRow)
 	if blk.qkv != nil {
-		blk.qkv.apply(la.q, la.n1, N, acts, la, false)
+		m.apply(la.n1, N, acts, la, output{blk.qkv, la.q, false})
 		la.k, la.v = la.q, la.q
 		return
 	}
 	la.k, la.v = size(la.k, N*hs.KRow), size(la.v, N*hs.VRow)
-	blk.q.apply(la.q, la.n1, N, acts, la, false)
-	blk.k.apply(la.k, la.n1, N, acts, la, false)
-	blk.v.apply(la.v, la.n1, N, acts, la, false)
+	m.apply(la.n1, N, acts, la, output{blk.q, la.q, false}, output{blk.k, la.k, false}, output{blk.v, la.v, false})
 }
 
 // rest is what follows attention: out holds the layer's input and gets its output.
@@ -243,25 +262,28 @@ func (m *Model) rest(acts *Acts, blk *block, la *layerActs, out []float32) {
 	la.n2, la.mean2, la.rs2 = size(la.n2, R*C), size(la.mean2, R), size(la.rs2, R)
 	la.x2 = size(la.x2, R*C)
 	if !m.Config.Parallel {
-		blk.dense.apply(out, la.att, R, acts, la, true)
+		m.apply(la.att, R, acts, la, output{blk.dense, out, true})
 	}
 	copy(la.x2, out)
 	blk.norm2.apply(la.n2, la.mean2, la.rs2, la.x2)
 	if m.Config.Parallel {
-		blk.dense.apply(out, la.att, R, acts, la, true)
+		m.apply(la.att, R, acts, la, output{blk.dense, out, true})
 	}
 	la.up, la.act = size(la.up, R*F), size(la.act, R*F)
-	blk.up.apply(la.up, la.n2, R, acts, la, false)
+	up := output{blk.up, la.up, false}
 	if blk.gate != nil {
 		la.gate = size(la.gate, R*F)
-		blk.gate.apply(la.gate, la.n2, R, acts, la, false)
+		m.apply(la.n2, R, acts, la, up, output{blk.gate, la.gate, false})
 		tensor.SwiGLU(la.act, la.gate, la.up)
-	} else if m.Config.GELUTanh {
-		tensor.GELUTanh(la.act, la.up)
 	} else {
-		tensor.GELU(la.act, la.up)
+		m.apply(la.n2, R, acts, la, up)
+		if m.Config.GELUTanh {
+			tensor.GELUTanh(la.act, la.up)
+		} else {
+			tensor.GELU(la.act, la.up)
+		}
 	}
-	blk.down.apply(out, la.act, R, acts, la, true)
+	m.apply(la.act, R, acts, la, output{blk.down, out, true})
 }
 
 // gather copies the given rows of x.

@@ -17,20 +17,20 @@ import (
 // w is [out, in].
 func MatMulNT(y, x, w []float32, N, out, in int, add bool) {
 	check("MatMulNT", len(y), N*out, len(x), N*in, len(w), out*in)
-	multiply(y, N, out, in, operand[float32]{data: x, ld: in}, operand[float32]{data: w, ld: in, trans: true}, add)
+	multiply(N, in, operand[float32]{data: x, ld: in}, right[float32]{operand: operand[float32]{data: w, ld: in, trans: true}, c: y, ldc: out, n: out, add: add})
 }
 
 // MatMulNN computes y = x·w, or y += x·w with add: the gradient of a linear layer's input. y is [N, out], x is [N, in],
 // w is [in, out].
 func MatMulNN(y, x, w []float32, N, out, in int, add bool) {
 	check("MatMulNN", len(y), N*out, len(x), N*in, len(w), in*out)
-	multiply(y, N, out, in, operand[float32]{data: x, ld: in}, operand[float32]{data: w, ld: out}, add)
+	multiply(N, in, operand[float32]{data: x, ld: in}, right[float32]{operand: operand[float32]{data: w, ld: out}, c: y, ldc: out, n: out, add: add})
 }
 
 // MatMulTN computes y += aᵀ·b: the gradient of a weight. y is [out, in], a is [N, out], b is [N, in].
 func MatMulTN(y, a, b []float32, N, out, in int) {
 	check("MatMulTN", len(y), out*in, len(a), N*out, len(b), N*in)
-	multiply(y, out, in, N, operand[float32]{data: a, ld: out, trans: true}, operand[float32]{data: b, ld: in}, true)
+	multiply(out, N, operand[float32]{data: a, ld: out, trans: true}, right[float32]{operand: operand[float32]{data: b, ld: in}, c: y, ldc: in, n: in, add: true})
 }
 
 // Packed is a weight matrix w [Out, In] laid out for products with it.
@@ -57,13 +57,32 @@ func Pack(w []float32, out, in int) *Packed {
 // MatMul computes y = x·wᵀ, or y += x·wᵀ with add: the same bits as MatMulNT. y is [N, Out], x is [N, In].
 func (p *Packed) MatMul(y, x []float32, N int, add bool) {
 	check("Packed.MatMul", len(y), N*p.Out, len(x), N*p.In)
-	multiply(y, N, p.Out, p.In, operand[float32]{data: x, ld: p.In}, operand[float32]{panels: p.data}, add)
+	MatMulAll(x, N, Product{Y: y, W: p, Add: add})
+}
+
+// Product is y = x·wᵀ, or y += x·wᵀ with Add. Y is [N, Out].
+type Product struct {
+	Y   []float32
+	W   *Packed
+	Add bool
+}
+
+// MatMulAll computes several products of the same x [N, In]: the same bits as MatMul, in one go.
+func MatMulAll(x []float32, N int, ps ...Product) {
+	var few [3]right[float32] // on the stack
+	bs := few[:0]
+	in := ps[0].W.In
+	for _, p := range ps {
+		check("MatMulAll", len(p.Y), N*p.W.Out, len(x), N*p.W.In)
+		bs = append(bs, right[float32]{operand: operand[float32]{panels: p.W.data}, c: p.Y, ldc: p.W.Out, n: p.W.Out, add: p.Add})
+	}
+	multiply(N, in, operand[float32]{data: x, ld: in}, bs...)
 }
 
 // MatMulNN computes y = x·w, or y += x·w with add: the gradient of a linear layer's input. y is [N, In], x is [N, Out].
 func (p *Packed) MatMulNN(y, x []float32, N int, add bool) {
 	check("Packed.MatMulNN", len(y), N*p.In, len(x), N*p.Out)
-	multiply(y, N, p.In, p.Out, operand[float32]{data: x, ld: p.Out}, operand[float32]{packed: p}, add)
+	multiply(N, p.Out, operand[float32]{data: x, ld: p.Out}, right[float32]{operand: operand[float32]{packed: p}, c: y, ldc: p.In, n: p.In, add: add})
 }
 
 // Row copies row i of w to dst [In].
@@ -110,7 +129,7 @@ func (p *Packed) transposeInto(dst []float32, k0, kw, j0, w, width int) {
 // MatMul64 computes c = a·b, or c += a·b with add, in float64. c is [m, n] with rows ldc apart; a is [m, k], or [k, m] with
 // transA; b is [k, n], or [n, k] with transB; lda and ldb are the lengths of their rows.
 func MatMul64(c []float64, ldc, m, n, k int, a []float64, lda int, transA bool, b []float64, ldb int, transB, add bool) {
-	multiplyTo(c, ldc, m, n, k, operand[float64]{data: a, ld: lda, trans: transA}, operand[float64]{data: b, ld: ldb, trans: transB}, add)
+	multiply(m, k, operand[float64]{data: a, ld: lda, trans: transA}, right[float64]{operand: operand[float64]{data: b, ld: ldb, trans: transB}, c: c, ldc: ldc, n: n, add: add})
 }
 
 func check(verb string, pairs ...int) {
@@ -128,6 +147,16 @@ type operand[T float] struct {
 	trans  bool
 	panels []T     // instead of data: the matrix as Pack lays it out
 	packed *Packed // instead of data: a packed matrix as it was, [Out, In]
+}
+
+// right is a right operand b and where the product goes: c (+)= a·b, with n columns and rows ldc long.
+type right[T float] struct {
+	operand[T]
+	c      []T
+	ldc, n int
+	add    bool
+	g      shape[T]
+	first  int // number of its first panel, among those of all right operands
 }
 
 // Blocks of a product: at most kc steps of a sum are done at a time, on nc columns, mc rows.
@@ -207,56 +236,63 @@ func tileOfType[T float](rows, nv int, a, b, c *T, k, as, bs, cs, add int) {
 	}
 }
 
-func multiply[T float](c []T, m, n, k int, a, b operand[T], add bool) {
-	multiplyTo(c, n, m, n, k, a, b, add)
-}
-
 // serialBelow is the number of multiplications below which one goroutine is faster than several.
 const serialBelow = 1 << 18
 
-// multiplyTo computes c (+)= a·b.
-func multiplyTo[T float](c []T, ldc, m, n, k int, a, b operand[T], add bool) {
-	if m == 0 || n == 0 {
-		return
-	}
-	if k == 0 {
-		if !add {
+// multiply computes c (+)= a·b for a [m, k] and each b [k, n]. Several have to lie in panels.
+func multiply[T float](m, k int, a operand[T], bs ...right[T]) {
+	p := newProduct[T]()
+	defer p.release()
+	columns, panels := 0, 0
+	for _, b := range bs {
+		b.g, b.first = geometry[T](b.n), panels
+		columns, panels = columns+b.n, panels+b.g.panels(b.n)
+		p.bs = append(p.bs, b)
+		if k == 0 && !b.add {
 			for i := range m {
-				clear(c[i*ldc : i*ldc+n])
+				clear(b.c[i*b.ldc : i*b.ldc+b.n])
 			}
 		}
+	}
+	if m == 0 || columns == 0 || k == 0 {
 		return
 	}
 	workers := runtime.GOMAXPROCS(0)
 	parallel := Parallel
-	if m*n*k < serialBelow {
+	if m*columns*k < serialBelow {
 		workers = 1
 		parallel = serial
 	}
-	p := newProduct[T]()
-	p.work = work[T]{g: geometry[T](n), c: c, ldc: ldc, m: m, n: n, k: k, a: a, b: b, pieces: 1}
+	p.m, p.a, p.pieces = m, a, 1
+	b := &p.bs[0]
+	laid := b.panels != nil
 	// few rows: the panels of b are read where they lie
-	p.direct = b.panels == nil && b.packed == nil && !b.trans && m <= 2*rows[0]
+	p.direct = !laid && b.packed == nil && !b.trans && m <= 2*rows[0]
 	// Many rows are cut into blocks for the workers; of few, each worker takes all and some of the panels, so that b is read once.
 	blocks := (m + mc - 1) / mc
 	switch {
 	case blocks > 1:
 		blocks = (blocks + workers - 1) / workers * workers
-	case workers > 1 && p.g.panels(n) >= 2*workers:
+	case workers > 1 && panels >= 2*workers:
 		p.pieces = workers
 	case m >= 2*rows[0]*workers:
 		blocks = workers
 	}
 	p.rowsEach = ((m+blocks-1)/blocks + rows[0] - 1) / rows[0] * rows[0]
 	blocks = (m + p.rowsEach - 1) / p.rowsEach
-	step := sumStep(k)
-	for j0 := 0; j0 < n; j0 += nc {
-		p.first, p.last = j0/p.g.width, p.g.panels(min(n, j0+nc))
+	// What is done at a time: some panels, which the blocks share, and some of the sum. One block of rows needs no cut.
+	step, some := sumStep(k), nc/b.g.width
+	p.step = step
+	if laid && blocks == 1 {
+		step, some = k, panels
+	}
+	for p.from = 0; p.from < panels; p.from += some {
+		p.to = min(panels, p.from+some)
 		for p.k0 = 0; p.k0 < k; p.k0 += step {
-			p.kw, p.add = min(step, k-p.k0), add || p.k0 > 0
-			if b.panels == nil && (!p.direct || n%p.g.width != 0) {
-				p.buf = buffers[T]().get((p.last - p.first) * p.kw * p.g.width)
-				parallel(p.last-p.first, p.packs)
+			p.k1 = min(k, p.k0+step)
+			if !laid && (!p.direct || b.n%b.g.width != 0) {
+				p.buf = buffers[T]().get((p.to - p.from) * (p.k1 - p.k0) * b.g.width)
+				parallel(p.to-p.from, p.packs)
 			}
 			parallel(blocks*p.pieces, p.blocks)
 			if p.buf != nil {
@@ -265,8 +301,6 @@ func multiplyTo[T float](c []T, ldc, m, n, k int, a, b operand[T], add bool) {
 			}
 		}
 	}
-	p.work = work[T]{}
-	buffers[T]().products.Put(p)
 }
 
 func serial(n int, f func(int)) {
@@ -290,39 +324,42 @@ func newProduct[T float]() *product[T] {
 	return p
 }
 
+func (p *product[T]) release() {
+	clear(p.bs)
+	p.work = work[T]{bs: p.bs[:0]}
+	buffers[T]().products.Put(p)
+}
+
 // work is what a product multiplies, and how.
 type work[T float] struct {
-	g        shape[T]
-	c        []T
-	ldc      int
-	m, n, k  int
-	a, b     operand[T]
+	m        int
+	a        operand[T]
+	bs       []right[T]
 	direct   bool
 	rowsEach int // of a block
 	pieces   int // that the panels are cut into, for the workers
+	step     int // of the sum, at most, in one tile
 
-	// the step of the product: panels first … last, steps k0 … k0+kw of the sum
-	first, last int
-	k0, kw      int
-	add         bool // to what is in c
-	buf         []T  // the panels, where b does not lie in panels itself
+	// under way: panels from … to, steps k0 … k1 of the sum
+	from, to, k0, k1 int
+	buf              []T // the panels, where b does not lie in panels itself
 }
 
-// panel is the step's part of panel j.
-func (p *product[T]) panel(j int) []T {
+// panel is steps k0 … k0+kw of panel j of b.
+func (p *product[T]) panel(b *right[T], j, k0, kw int) []T {
 	if p.buf == nil {
-		return p.g.panel(p.b.panels, p.n, p.k0, p.kw, j)
+		return b.g.panel(b.panels, b.n, k0, kw, j)
 	}
-	at := (j - p.first) * p.kw * p.g.width
-	return p.buf[at : at+p.kw*p.g.width]
+	at := (j - p.from) * kw * b.g.width
+	return p.buf[at : at+kw*b.g.width]
 }
 
-// pack writes panel first + i, unless it is read where it lies.
+// pack writes panel from + i, unless it is read where it lies.
 func (p *product[T]) pack(i int) {
-	j := p.first + i
-	w := min(p.g.width, p.n-j*p.g.width)
-	if !p.direct || w < p.g.width {
-		packB(p.panel(j), p.b, p.k0, p.kw, j*p.g.width, w, p.g.width)
+	b, j, kw := &p.bs[0], p.from+i, p.k1-p.k0
+	w := min(b.g.width, b.n-j*b.g.width)
+	if !p.direct || w < b.g.width {
+		packB(p.panel(b, j, p.k0, kw), b.operand, p.k0, kw, j*b.g.width, w, b.g.width)
 	}
 }
 
@@ -346,60 +383,64 @@ type strip struct{ row, rows, at, step int }
 // block computes block t / pieces of the rows and piece t % pieces of the panels.
 func (p *product[T]) block(t int) {
 	i, q := t/p.pieces, t%p.pieces
-	per := (p.last - p.first + p.pieces - 1) / p.pieces
-	i0, i1, from, to := i*p.rowsEach, min(p.m, (i+1)*p.rowsEach), p.first+q*per, min(p.last, p.first+(q+1)*per)
+	per := (p.to - p.from + p.pieces - 1) / p.pieces
+	i0, i1, from, to := i*p.rowsEach, min(p.m, (i+1)*p.rowsEach), p.from+q*per, min(p.to, p.from+(q+1)*per)
 	if from >= to {
 		return
 	}
-	size := sizeOf[T]()
-	buf := buffers[T]().get(stripWidth[T]() * (i1 - i0 + 1) * p.kw)
+	buf := buffers[T]().get(stripWidth[T]() * (i1 - i0 + 1) * min(p.step, p.k1-p.k0))
 	defer buffers[T]().put(buf)
+	edge := buffers[T]().get(maxLanes * 2 * maxLanes)
+	defer buffers[T]().put(edge)
 	var few [32]strip // on the stack
-	strips, data := p.strips(few[:0], buf, i0, i1, to-from)
-	var edge []T
-	plus := 0
-	if p.add {
-		plus = 1
-	}
-	for j := from; j < to; j++ {
-		j0 := j * p.g.width
-		w := min(p.g.width, p.n-j0)
-		var b *T
-		bs := p.g.width * size
-		if p.direct && w == p.g.width {
-			b, bs = &p.b.data[p.k0*p.b.ld+j0], p.b.ld*size
-		} else {
-			b = &p.panel(j)[0]
-		}
-		for _, s := range strips {
-			if w == p.g.width {
-				tileOfType(s.rows, p.g.nv, &data[s.at], b, &p.c[s.row*p.ldc+j0], p.kw, s.step*size, bs, p.ldc*size, plus)
-				continue
-			}
-			if edge == nil {
-				edge = buffers[T]().get(maxLanes * 2 * maxLanes)
-			}
-			tileOfType(s.rows, p.g.nv, &data[s.at], b, &edge[0], p.kw, s.step*size, bs, p.g.width*size, 0)
-			for i := range s.rows {
-				y := p.c[(s.row+i)*p.ldc+j0 : (s.row+i)*p.ldc+j0+w]
-				for l, v := range edge[i*p.g.width : i*p.g.width+w] {
-					if p.add {
-						v += y[l]
-					}
-					y[l] = v
-				}
+	for k0 := p.k0; k0 < p.k1; k0 += p.step {
+		kw := min(p.step, p.k1-k0)
+		strips, data := p.strips(few[:0], buf, i0, i1, k0, kw, to-from)
+		for x := range p.bs {
+			b := &p.bs[x]
+			for j := max(0, from-b.first); j < min(b.g.panels(b.n), to-b.first); j++ {
+				p.column(b, j, k0, kw, strips, data, edge)
 			}
 		}
-	}
-	if edge != nil {
-		buffers[T]().put(edge)
 	}
 }
 
-// strips appends the strips of rows i0 … i1 of the left operand to list: packed in buf, or where they lie.
-func (p *product[T]) strips(list []strip, buf []T, i0, i1, panels int) ([]strip, []T) {
-	width := stripWidth[T]()
-	ld, k0, kw := p.a.ld, p.k0, p.kw
+// column computes panel j of b with every strip: steps k0 … k0+kw of the sum.
+func (p *product[T]) column(b *right[T], j, k0, kw int, strips []strip, data, edge []T) {
+	size, j0 := sizeOf[T](), j*b.g.width
+	w := min(b.g.width, b.n-j0)
+	first, rowBytes := (*T)(nil), b.g.width*size
+	if p.direct && w == b.g.width {
+		first, rowBytes = &b.data[k0*b.ld+j0], b.ld*size
+	} else {
+		first = &p.panel(b, j, k0, kw)[0]
+	}
+	add := b.add || k0 > 0
+	plus := 0
+	if add {
+		plus = 1
+	}
+	for _, s := range strips {
+		if w == b.g.width {
+			tileOfType(s.rows, b.g.nv, &data[s.at], first, &b.c[s.row*b.ldc+j0], kw, s.step*size, rowBytes, b.ldc*size, plus)
+			continue
+		}
+		tileOfType(s.rows, b.g.nv, &data[s.at], first, &edge[0], kw, s.step*size, rowBytes, b.g.width*size, 0)
+		for i := range s.rows {
+			y := b.c[(s.row+i)*b.ldc+j0 : (s.row+i)*b.ldc+j0+w]
+			for l, v := range edge[i*b.g.width : i*b.g.width+w] {
+				if add {
+					v += y[l]
+				}
+				y[l] = v
+			}
+		}
+	}
+}
+
+// strips appends the strips of rows i0 … i1 and steps k0 … k0+kw of the left operand to list: packed in buf, or where they lie.
+func (p *product[T]) strips(list []strip, buf []T, i0, i1, k0, kw, panels int) ([]strip, []T) {
+	width, ld := stripWidth[T](), p.a.ld
 	for i, h := range heights(i0, i1) {
 		list = append(list, strip{row: i, rows: h})
 	}

@@ -5,11 +5,12 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Parallel calls f(0) … f(n-1), on as many goroutines as there are processors. A panic in f comes out of Parallel.
 //
-// Helpers wait for the next call by looking for it for a few microseconds before they sleep: to wake a sleeping thread takes
+// Helpers wait for the next call by looking for it for a while before they sleep: to wake a sleeping thread takes
 // as long as a product with one row. While they are busy, or inside f, a call runs on goroutines of its own.
 func Parallel(n int, f func(i int)) {
 	workers := min(runtime.GOMAXPROCS(0), n)
@@ -106,16 +107,19 @@ func (t *team) call(n int) {
 	}
 }
 
-// spins is how often a helper looks before it sleeps: some tens of microseconds.
-const spins = 20000
+// patience is how long a helper looks before it sleeps.
+const patience = 200 * time.Microsecond
 
 func (t *team) help() {
 	var last int64
 	for {
-		for range spins {
-			if j := t.current.Load(); j != nil && j.number != last {
-				last = j.number
-				j.help()
+		for start := time.Now(); time.Since(start) < patience; {
+			for range 200 {
+				if j := t.current.Load(); j != nil && j.number != last {
+					last = j.number
+					j.help()
+					start = time.Now()
+				}
 			}
 		}
 		t.asleep.Add(1)

@@ -141,6 +141,46 @@ func TestMatMul(t *testing.T) {
 	})
 }
 
+// TestMatMulAll: several products of one x are the bits of each alone, for any number of processors.
+func TestMatMulAll(t *testing.T) {
+	everyLevel(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(1, 2))
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+		for _, s := range [][2]int{{1, 70}, {1, 1200}, {9, 600}, {64, 600}, {450, 70}} {
+			N, in := s[0], s[1]
+			x := randn[float32](rng, N*in)
+			var ys []guarded[float32]
+			var want [][]float32
+			var ps []Product
+			for i, out := range []int{100, 5, 3300, 64} {
+				w := Pack(randn[float32](rng, out*in), out, in)
+				y := randn[float32](rng, N*out)
+				ys = append(ys, guard(y))
+				ps = append(ps, Product{Y: ys[i].x, W: w, Add: i%2 == 0})
+				w.MatMul(y, x, N, i%2 == 0)
+				want = append(want, y)
+			}
+			before := make([][]float32, len(ys))
+			for i := range ys {
+				before[i] = slices.Clone(ys[i].x)
+			}
+			for _, procs := range []int{1, 2, 3} {
+				runtime.GOMAXPROCS(procs)
+				for i := range ys {
+					copy(ys[i].x, before[i])
+				}
+				MatMulAll(x, N, ps...)
+				for i := range ys {
+					ys[i].check(t, fmt.Sprint(s, i))
+					if !slices.Equal(ys[i].x, want[i]) {
+						t.Errorf("%v, %d processors: product %d differs from itself alone", s, procs, i)
+					}
+				}
+			}
+		}
+	})
+}
+
 func TestMatMul64(t *testing.T) {
 	everyLevel(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 1))

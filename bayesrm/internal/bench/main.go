@@ -1,5 +1,7 @@
 // Command bench measures the engine beside its peers in one run and prints a line per figure: ours, the peer's, the ratio,
-// the goal, and ok or short. Each side runs in a process of its own, in turns; the better of its rounds counts.
+// the goal, and ok or short. Each side runs in a process of its own, in turns. A process reports its best time of a second or more;
+// the table has the medians of the rounds, the ratio the median of what the two sides of each round give: neighbours on the machine
+// come and go, and slow both.
 //
 //	go run ./bayesrm/internal/bench [-threads 1,2] [-rounds 3] [NAME…]
 //
@@ -167,51 +169,55 @@ const row = "%-20s %7s  %-9s %9s %9s %6s %6s  %-5s %9s %9s\n"
 
 // measure runs both sides in turns and formats the line.
 func (f figure) measure(script, tmp string, threads, rounds int) string {
-	var ours, peer result
-	for i := range rounds {
+	var ours, peer, ratio []float64
+	var memory [2]float64
+	var failed, peerFailed string
+	for range rounds {
 		r := child(threads, os.Args[0], "-child", f.name, "-threads", strconv.Itoa(threads), "-tmp", tmp)
-		ours = better(ours, r, i == 0)
-		if r.Error != "" || f.peer == "" {
+		if failed = r.Error; failed != "" {
 			break
+		}
+		ours, memory[0] = append(ours, r.Rate), max(memory[0], r.RSS)
+		if f.peer == "" {
+			continue
 		}
 		python := os.Getenv("BAYESRM_PYTHON")
 		if python == "" {
 			python = "python3"
 		}
 		p := child(threads, python, script, f.peer, strconv.Itoa(threads), tmp, sharedFolder())
-		peer = better(peer, p, i == 0)
-		if p.Error != "" {
+		if peerFailed = p.Error; peerFailed != "" {
 			break
 		}
+		peer, ratio, memory[1] = append(peer, p.Rate), append(ratio, r.Rate/p.Rate), max(memory[1], p.RSS)
 	}
 	line := func(cells ...any) string {
 		return strings.TrimSpace(fmt.Sprintf(row, append([]any{f.name, strconv.Itoa(threads), f.unit}, cells...)...))
 	}
-	memory := func(r result) string { return fmt.Sprintf("%.0f", r.RSS) }
+	mib := func(side int) string { return fmt.Sprintf("%.0f", memory[side]) }
 	switch {
-	case ours.Error != "":
-		return fmt.Sprintf("%-20s skipped: %s", f.name, ours.Error)
-	case f.peer == "":
-		return line(number(ours.Rate), "-", "-", "-", "", memory(ours), "-")
-	case peer.Error != "":
-		return line(number(ours.Rate), "-", "-", "-", "", memory(ours), "-") + "  peer skipped: " + peer.Error
+	case failed != "":
+		return fmt.Sprintf("%-20s skipped: %s", f.name, failed)
+	case f.peer == "" || peerFailed != "":
+		s := line(number(median(ours)), "-", "-", "-", "", mib(0), "-")
+		if peerFailed != "" {
+			s += "  peer skipped: " + peerFailed
+		}
+		return s
 	}
-	ratio := ours.Rate / peer.Rate
 	goal, verdict := fmt.Sprintf("%.2f", f.goal), "ok"
 	switch {
 	case f.goal == 0: // reported only
 		goal, verdict = "-", ""
-	case ratio < f.goal:
+	case median(ratio) < f.goal:
 		verdict = "short"
 	}
-	return line(number(ours.Rate), number(peer.Rate), fmt.Sprintf("%.2f", ratio), goal, verdict, memory(ours), memory(peer))
+	return line(number(median(ours)), number(median(peer)), fmt.Sprintf("%.2f", median(ratio)), goal, verdict, mib(0), mib(1))
 }
 
-func better(a, b result, first bool) result {
-	if first || b.Error != "" || b.Rate > a.Rate {
-		return b
-	}
-	return a
+func median(xs []float64) float64 {
+	slices.Sort(xs)
+	return (xs[(len(xs)-1)/2] + xs[len(xs)/2]) / 2
 }
 
 func number(x float64) string {
