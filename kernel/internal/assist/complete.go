@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"gobayes/kernel/internal/check"
 	"gobayes/kernel/internal/session"
 	"gobayes/stdlib"
 )
@@ -173,7 +174,7 @@ func (a *Assistant) selectable(d *draft, x ast.Expr) (cs []candidate) {
 	if !ok || tv.Type == nil {
 		return nil
 	}
-	for _, m := range members(tv.Type) {
+	for _, m := range check.Members(tv.Type) {
 		if _, isField := m.Object.(*types.Var); isField && tv.IsType() {
 			continue
 		}
@@ -182,8 +183,8 @@ func (a *Assistant) selectable(d *draft, x ast.Expr) (cs []candidate) {
 	return cs
 }
 
-func memberCandidate(m member) candidate {
-	return candidate{name: m.Name(), object: m.Object, docPkg: m.Pkg(), docName: m.docName()}
+func memberCandidate(m check.Member) candidate {
+	return candidate{name: m.Name(), object: m.Object, docPkg: m.Pkg(), docName: m.DocName()}
 }
 
 // fields lists the fields of the struct literal in which the cursor stands at the place of a key, without those that it sets.
@@ -200,13 +201,6 @@ func (a *Assistant) fields(d *draft) (cs []candidate) {
 	if t == nil {
 		return nil
 	}
-	if p, ok := t.Underlying().(*types.Pointer); ok { // an element of []*T
-		t = p.Elem()
-	}
-	s, ok := t.Underlying().(*types.Struct)
-	if !ok {
-		return nil
-	}
 	set := map[string]bool{}
 	for _, e := range lit.Elts {
 		if kv, ok := e.(*ast.KeyValueExpr); ok {
@@ -215,10 +209,9 @@ func (a *Assistant) fields(d *draft) (cs []candidate) {
 			}
 		}
 	}
-	for i := range s.NumFields() {
-		f := s.Field(i)
-		if !set[f.Name()] && (f.Exported() || f.Pkg().Path() == "main") {
-			cs = append(cs, memberCandidate(member{f, owner(t)}))
+	for _, f := range check.Fields(t) {
+		if !set[f.Name()] {
+			cs = append(cs, memberCandidate(f))
 		}
 	}
 	return cs

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"gobayes/kernel/internal/check"
 	"gobayes/kernel/internal/session"
 )
 
@@ -61,7 +62,7 @@ func callee(code string) (end int, ok bool) {
 
 // subject is what a description is about: an object, and the type that declares it if it is a field or method.
 type subject struct {
-	member
+	check.Member
 	pkg *types.PkgName // or a package
 }
 
@@ -78,9 +79,9 @@ func (a *Assistant) subject(code string, end int) (subject, bool) {
 		if c.name != name || c.object == nil {
 			continue
 		}
-		s := subject{member: member{Object: c.object}}
+		s := subject{Member: check.Member{Object: c.object}}
 		if t, _, isMember := strings.Cut(c.docName, "."); isMember {
-			s.of = types.NewTypeName(token.NoPos, c.docPkg, t, nil)
+			s.Of = types.NewTypeName(token.NoPos, c.docPkg, t, nil)
 		}
 		return s, true
 	}
@@ -113,7 +114,7 @@ func (a *Assistant) describe(s subject, value func(name string) (string, bool)) 
 			code(shown)
 		}
 	}
-	a.comment(&md, &text, s.Pkg(), a.doc(s.Pkg(), s.docName()))
+	a.comment(&md, &text, s.Pkg(), a.doc(s.Pkg(), s.DocName()))
 	if t, ok := s.Object.(*types.TypeName); ok {
 		a.list(&md, &text, t)
 	}
@@ -126,8 +127,8 @@ func (a *Assistant) declaration(s subject) string {
 	case *types.Func:
 		return signature(types.ObjectString(o, session.Qualify), o.Signature())
 	case *types.Var:
-		if s.of != nil {
-			return fmt.Sprintf("field %s %s // of %s", o.Name(), types.TypeString(o.Type(), session.Qualify), s.of.Name())
+		if s.Of != nil {
+			return fmt.Sprintf("field %s %s // of %s", o.Name(), types.TypeString(o.Type(), session.Qualify), s.Of.Name())
 		}
 	case *types.TypeName:
 		name := o.Name()
@@ -160,7 +161,7 @@ func signature(decl string, sig *types.Signature) string {
 
 // list writes the fields and methods of a type with the first sentence of their comments.
 func (a *Assistant) list(md, text *strings.Builder, t *types.TypeName) {
-	ms := members(t.Type())
+	ms := check.Members(t.Type())
 	if len(ms) == 0 {
 		return
 	}
@@ -171,7 +172,7 @@ func (a *Assistant) list(md, text *strings.Builder, t *types.TypeName) {
 		if f, ok := m.Object.(*types.Func); ok {
 			sig = "func " + f.Name() + strings.TrimPrefix(types.TypeString(f.Type(), session.Qualify), "func")
 		}
-		first := new(doc.Package).Synopsis(a.doc(m.Pkg(), m.docName()))
+		first := new(doc.Package).Synopsis(a.doc(m.Pkg(), m.DocName()))
 		fmt.Fprintf(md, "- `%s`", sig)
 		fmt.Fprintf(text, "  %s\n", sig)
 		if first != "" {

@@ -76,13 +76,13 @@ func (h *hints) of(msg string, pos token.Pos) string {
 	if m := noMember.FindStringSubmatch(msg); m != nil {
 		if sel := h.selectorAt(pos); sel != nil {
 			if t := h.b.cell.Info.TypeOf(sel.X); t != nil {
-				return didYouMean("", m[1], memberNames(t))
+				return didYouMean("", m[1], memberNames(Members(t)))
 			}
 		}
 	}
 	if m := unknownField.FindStringSubmatch(msg); m != nil {
 		if t := h.literalAt(pos); t != nil {
-			return didYouMean("", m[1], memberNames(t))
+			return didYouMean("", m[1], memberNames(Fields(t)))
 		}
 	}
 	if m := cannotUse.FindStringSubmatch(msg); m != nil {
@@ -158,22 +158,9 @@ func exported(names []string) (out []string) {
 	return out
 }
 
-// memberNames lists the fields and methods of t.
-func memberNames(t types.Type) (names []string) {
-	set := types.NewMethodSet(types.NewPointer(t))
-	if _, ok := t.Underlying().(*types.Pointer); ok || types.IsInterface(t) {
-		set = types.NewMethodSet(t)
-	}
-	for i := range set.Len() {
-		names = append(names, set.At(i).Obj().Name())
-	}
-	if p, ok := t.Underlying().(*types.Pointer); ok {
-		t = p.Elem()
-	}
-	if s, ok := t.Underlying().(*types.Struct); ok {
-		for i := range s.NumFields() {
-			names = append(names, s.Field(i).Name())
-		}
+func memberNames(ms []Member) (names []string) {
+	for _, m := range ms {
+		names = append(names, m.Name())
 	}
 	return names
 }
