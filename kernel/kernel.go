@@ -10,7 +10,7 @@ import (
 )
 
 // Version is the version of the kernel.
-const Version = "0.13.0"
+const Version = "0.14.0"
 
 // Serve answers a front end over the sockets that the connection file names, until it is shut down or ctx ends. args are
 // what os.Args holds in cells, after the program's name.

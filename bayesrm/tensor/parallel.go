@@ -75,11 +75,13 @@ func (j *job) one(i int) {
 	j.f(i)
 }
 
-// help works too, if the job wants another.
-func (j *job) help() {
-	if j.places.Add(-1) >= 0 {
+// help works too, if the job wants another, and says whether it did.
+func (j *job) help() bool {
+	wanted := j.places.Add(-1) >= 0
+	if wanted {
 		j.work()
 	}
+	return wanted
 }
 
 // team is the goroutines that wait for jobs.
@@ -92,14 +94,14 @@ type team struct {
 
 var helpers = team{wake: make(chan struct{}, 1024)}
 
-// call makes sure that there are n helpers and that they are awake.
+// call makes sure that there are n helpers awake.
 func (t *team) call(n int) {
 	for t.size.Load() < int64(n) {
 		if k := t.size.Load(); t.size.CompareAndSwap(k, k+1) {
 			go t.help()
 		}
 	}
-	for range min(int64(n), t.asleep.Load()) {
+	for range int64(n) - (t.size.Load() - t.asleep.Load()) {
 		select {
 		case t.wake <- struct{}{}:
 		default:
@@ -107,7 +109,7 @@ func (t *team) call(n int) {
 	}
 }
 
-// patience is how long a helper looks before it sleeps.
+// patience is how long a helper looks for work before it sleeps.
 const patience = 200 * time.Microsecond
 
 func (t *team) help() {
@@ -117,8 +119,9 @@ func (t *team) help() {
 			for range 200 {
 				if j := t.current.Load(); j != nil && j.number != last {
 					last = j.number
-					j.help()
-					start = time.Now()
+					if j.help() {
+						start = time.Now()
+					}
 				}
 			}
 		}
