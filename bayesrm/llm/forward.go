@@ -66,7 +66,7 @@ type output struct {
 }
 
 // apply computes linear layers of the same N rows: y = x·Wᵀ + b + s·(x·Aᵀ)·Bᵀ, or adds that to y.
-func (m *Model) apply(x []float32, N int, acts *Acts, la *layerActs, outs ...output) {
+func apply(x []float32, N int, acts *Acts, la *layerActs, outs ...output) {
 	var few [3]tensor.Product // on the stack
 	frozen := few[:0]
 	for _, o := range outs {
@@ -247,12 +247,12 @@ func (m *Model) project(acts *Acts, blk *block, la *layerActs, N int) {
 	hs := m.heads
 	la.q = size(la.q, N*hs.QRow)
 	if blk.qkv != nil {
-		m.apply(la.n1, N, acts, la, output{blk.qkv, la.q, false})
+		apply(la.n1, N, acts, la, output{blk.qkv, la.q, false})
 		la.k, la.v = la.q, la.q
 		return
 	}
 	la.k, la.v = size(la.k, N*hs.KRow), size(la.v, N*hs.VRow)
-	m.apply(la.n1, N, acts, la, output{blk.q, la.q, false}, output{blk.k, la.k, false}, output{blk.v, la.v, false})
+	apply(la.n1, N, acts, la, output{blk.q, la.q, false}, output{blk.k, la.k, false}, output{blk.v, la.v, false})
 }
 
 // rest is what follows attention: out holds the layer's input and gets its output.
@@ -262,28 +262,28 @@ func (m *Model) rest(acts *Acts, blk *block, la *layerActs, out []float32) {
 	la.n2, la.mean2, la.rs2 = size(la.n2, R*C), size(la.mean2, R), size(la.rs2, R)
 	la.x2 = size(la.x2, R*C)
 	if !m.Config.Parallel {
-		m.apply(la.att, R, acts, la, output{blk.dense, out, true})
+		apply(la.att, R, acts, la, output{blk.dense, out, true})
 	}
 	copy(la.x2, out)
 	blk.norm2.apply(la.n2, la.mean2, la.rs2, la.x2)
 	if m.Config.Parallel {
-		m.apply(la.att, R, acts, la, output{blk.dense, out, true})
+		apply(la.att, R, acts, la, output{blk.dense, out, true})
 	}
 	la.up, la.act = size(la.up, R*F), size(la.act, R*F)
 	up := output{blk.up, la.up, false}
 	if blk.gate != nil {
 		la.gate = size(la.gate, R*F)
-		m.apply(la.n2, R, acts, la, up, output{blk.gate, la.gate, false})
+		apply(la.n2, R, acts, la, up, output{blk.gate, la.gate, false})
 		tensor.SwiGLU(la.act, la.gate, la.up)
 	} else {
-		m.apply(la.n2, R, acts, la, up)
+		apply(la.n2, R, acts, la, up)
 		if m.Config.GELUTanh {
 			tensor.GELUTanh(la.act, la.up)
 		} else {
 			tensor.GELU(la.act, la.up)
 		}
 	}
-	m.apply(la.act, R, acts, la, output{blk.down, out, true})
+	apply(la.act, R, acts, la, output{blk.down, out, true})
 }
 
 // gather copies the given rows of x.

@@ -291,6 +291,7 @@ func (r *run) smol() (*llm.Model, error) {
 // decodeTokens is how many tokens each continuation has.
 const decodeTokens = 64
 
+// decode continues a prompt once, which is left for the figures beside our own rate, and then many times if asked to.
 func (r *run) decode(samples int) error {
 	m, err := r.smol()
 	if err != nil {
@@ -301,23 +302,34 @@ func (r *run) decode(samples int) error {
 		return err
 	}
 	m.Config.EOS = -1 // no answer ends early
-	o := &llm.GenerateOptions{Samples: samples, MaxTokens: decodeTokens, Seed: 1, Greedy: samples == 1}
-	if err := r.timed(float64(samples*decodeTokens), func() error {
-		_, err := m.Generate(r.ctx, [][]int{prompt}, o)
-		return err
-	}); err != nil || samples > 1 {
+	generate := func(samples int) error {
+		o := &llm.GenerateOptions{Samples: samples, MaxTokens: decodeTokens, Seed: 1, Greedy: samples == 1}
+		r.rate = 0
+		return r.timed(float64(samples*decodeTokens), func() error {
+			_, err := m.Generate(r.ctx, [][]int{prompt}, o)
+			return err
+		})
+	}
+	if err := generate(1); err != nil {
 		return err
 	}
-	return r.own("decode")
+	if err := r.own("decode"); err != nil || samples == 1 {
+		return err
+	}
+	return generate(samples)
 }
 
 // decodeLimit is the rate of many continuations if the products ran at the peak of all threads and nothing else took time:
 // over the rate of one, which waits for memory, it bounds decode-64.
 func (r *run) decodeLimit() error {
+	if err := r.decode(1); err != nil {
+		return err
+	}
 	m, err := r.smol()
 	if err != nil {
 		return err
 	}
+	r.rate = 0
 	r.best(30, func() float64 {
 		rates := make([]float64, r.threads)
 		tensor.Parallel(r.threads, func(i int) { rates[i] = tensor.PeakFLOPs() })
