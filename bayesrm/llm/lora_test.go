@@ -67,13 +67,20 @@ func TestMembers(t *testing.T) {
 	})
 }
 
-// TestDropout: gradients are those of the loss with the same mask, and a mask leaves out the share that it should.
-func TestDropout(t *testing.T) {
+// newTinyLoRA is a tiny Llama with LoRA on some layers.
+func newTinyLoRA(t testing.TB) (*Model, []*LoRA) {
+	t.Helper()
 	m := newTiny(t, tinyConfigs[2])
 	as, err := m.AddLoRA([]string{"q_proj", "down_proj"}, 3, 6, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return m, as
+}
+
+// TestDropout: gradients are those of the loss with the same mask, and a mask leaves out the share that it should.
+func TestDropout(t *testing.T) {
+	m, as := newTinyLoRA(t)
 	rng := rand.New(rand.NewPCG(4, 0))
 	for _, a := range as {
 		a.Dropout = 0.3
@@ -131,11 +138,7 @@ func TestDropout(t *testing.T) {
 
 // TestAdapter: what SaveAdapter writes, LoadAdapter reads; adapters that are not plain LoRA are refused.
 func TestAdapter(t *testing.T) {
-	m := newTiny(t, tinyConfigs[2])
-	as, err := m.AddLoRA([]string{"q_proj", "down_proj"}, 3, 6, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, as := newTinyLoRA(t)
 	rng := rand.New(rand.NewPCG(7, 0))
 	head := make([]float32, m.Config.Width)
 	for i := range head {
@@ -193,10 +196,7 @@ func TestAdapter(t *testing.T) {
 
 // FuzzAdapter: any adapter_config.json is an adapter or an error.
 func FuzzAdapter(f *testing.F) {
-	m := newTiny(f, tinyConfigs[2])
-	if _, err := m.AddLoRA([]string{"q_proj", "down_proj"}, 3, 6, 1); err != nil {
-		f.Fatal(err)
-	}
+	m, _ := newTinyLoRA(f)
 	dir := f.TempDir()
 	if err := m.SaveAdapter(dir, "base", nil); err != nil {
 		f.Fatal(err)

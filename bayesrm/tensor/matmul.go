@@ -15,20 +15,20 @@ import (
 // w is [out, in].
 func MatMulNT(y, x, w []float32, N, out, in int, add bool) {
 	check("MatMulNT", len(y), N*out, len(x), N*in, len(w), out*in)
-	multiply(N, in, operand[float32]{data: x, ld: in}, right[float32]{operand: operand[float32]{data: w, ld: in, trans: true}, c: y, ldc: out, n: out, add: add})
+	multiply(N, in, operand[float32]{data: x, ld: in}, into(y, out, operand[float32]{data: w, ld: in, trans: true}, add))
 }
 
 // MatMulNN computes y = x·w, or y += x·w with add: the gradient of a linear layer's input. y is [N, out], x is [N, in],
 // w is [in, out].
 func MatMulNN(y, x, w []float32, N, out, in int, add bool) {
 	check("MatMulNN", len(y), N*out, len(x), N*in, len(w), in*out)
-	multiply(N, in, operand[float32]{data: x, ld: in}, right[float32]{operand: operand[float32]{data: w, ld: out}, c: y, ldc: out, n: out, add: add})
+	multiply(N, in, operand[float32]{data: x, ld: in}, into(y, out, operand[float32]{data: w, ld: out}, add))
 }
 
 // MatMulTN computes y += aᵀ·b: the gradient of a weight. y is [out, in], a is [N, out], b is [N, in].
 func MatMulTN(y, a, b []float32, N, out, in int) {
 	check("MatMulTN", len(y), out*in, len(a), N*out, len(b), N*in)
-	multiply(out, N, operand[float32]{data: a, ld: out, trans: true}, right[float32]{operand: operand[float32]{data: b, ld: in}, c: y, ldc: in, n: in, add: true})
+	multiply(out, N, operand[float32]{data: a, ld: out, trans: true}, into(y, in, operand[float32]{data: b, ld: in}, true))
 }
 
 // Packed is a weight matrix w [Out, In] laid out for products with it.
@@ -71,7 +71,7 @@ func MatMulAll(x []float32, N int, ps ...Product) {
 	in := ps[0].W.In
 	for _, p := range ps {
 		check("MatMulAll", len(p.Y), N*p.W.Out, len(x), N*p.W.In)
-		bs = append(bs, right[float32]{operand: operand[float32]{panels: p.W.data}, c: p.Y, ldc: p.W.Out, n: p.W.Out, add: p.Add})
+		bs = append(bs, into(p.Y, p.W.Out, operand[float32]{panels: p.W.data}, p.Add))
 	}
 	multiply(N, in, operand[float32]{data: x, ld: in}, bs...)
 }
@@ -79,7 +79,7 @@ func MatMulAll(x []float32, N int, ps ...Product) {
 // MatMulNN computes y = x·w, or y += x·w with add: the gradient of a linear layer's input. y is [N, In], x is [N, Out].
 func (p *Packed) MatMulNN(y, x []float32, N int, add bool) {
 	check("Packed.MatMulNN", len(y), N*p.In, len(x), N*p.Out)
-	multiply(N, p.Out, operand[float32]{data: x, ld: p.Out}, right[float32]{operand: operand[float32]{packed: p}, c: y, ldc: p.In, n: p.In, add: add})
+	multiply(N, p.Out, operand[float32]{data: x, ld: p.Out}, into(y, p.In, operand[float32]{packed: p}, add))
 }
 
 // Row copies row i of w to dst [In].

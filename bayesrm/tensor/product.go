@@ -24,6 +24,11 @@ type right[T float] struct {
 	first  int // number of its first panel, among those of all right operands
 }
 
+// into is the right operand b of a product that goes to c, whole rows of n.
+func into[T float](c []T, n int, b operand[T], add bool) right[T] {
+	return right[T]{operand: b, c: c, ldc: n, n: n, add: add}
+}
+
 // Blocks of a product: at most kc steps of a sum are done at a time, on nc columns, mc rows.
 const (
 	kc = 576
@@ -259,8 +264,6 @@ func (p *product[T]) block(t int) {
 	}
 	buf := buffers[T]().get(stripWidth[T]() * (i1 - i0 + 1) * min(p.step, p.k1-p.k0))
 	defer buffers[T]().put(buf)
-	edge := buffers[T]().get(maxLanes * 2 * maxLanes)
-	defer buffers[T]().put(edge)
 	var few [32]strip // on the stack
 	for k0 := p.k0; k0 < p.k1; k0 += p.step {
 		kw := min(p.step, p.k1-k0)
@@ -268,14 +271,14 @@ func (p *product[T]) block(t int) {
 		for x := range p.bs {
 			b := &p.bs[x]
 			for j := max(0, from-b.first); j < min(b.g.panels(b.n), to-b.first); j++ {
-				p.column(b, j, k0, kw, strips, data, edge)
+				p.column(b, j, k0, kw, strips, data)
 			}
 		}
 	}
 }
 
 // column computes panel j of b with every strip: steps k0 … k0+kw of the sum.
-func (p *product[T]) column(b *right[T], j, k0, kw int, strips []strip, data, edge []T) {
+func (p *product[T]) column(b *right[T], j, k0, kw int, strips []strip, data []T) {
 	size, j0 := sizeOf[T](), j*b.g.width
 	w := min(b.g.width, b.n-j0)
 	first, rowBytes := (*T)(nil), b.g.width*size
@@ -289,8 +292,13 @@ func (p *product[T]) column(b *right[T], j, k0, kw int, strips []strip, data, ed
 	if add {
 		plus = 1
 	}
+	var edge []T // what the tiles of a panel that is not full write
+	if w < b.g.width {
+		edge = buffers[T]().get(maxLanes * 2 * maxLanes)
+		defer buffers[T]().put(edge)
+	}
 	for _, s := range strips {
-		if w == b.g.width {
+		if edge == nil {
 			tileOfType(s.rows, b.g.nv, &data[s.at], first, &b.c[s.row*b.ldc+j0], kw, s.step*size, rowBytes, b.ldc*size, plus)
 			continue
 		}

@@ -85,6 +85,7 @@ func figures() []figure {
 
 // best keeps the best of n measurements.
 func (r *run) best(n int, rate func() float64) {
+	r.rate = 0
 	for range n {
 		r.rate = math.Max(r.rate, rate())
 	}
@@ -96,6 +97,7 @@ func (r *run) timed(units float64, f func() error) error {
 	if err := f(); err != nil {
 		return err
 	}
+	r.rate = 0
 	for start, n := time.Now(), 0; time.Since(start) < time.Second || n < 3 && time.Since(start) < 15*time.Second; n++ {
 		t := time.Now()
 		if err := f(); err != nil {

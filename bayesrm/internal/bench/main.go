@@ -169,7 +169,7 @@ const row = "%-20s %7s  %-9s %9s %9s %6s %6s  %-5s %9s %9s\n"
 
 // measure runs both sides in turns and formats the line.
 func (f figure) measure(script, tmp string, threads, rounds int) string {
-	var ours, peer, ratio []float64
+	var ours, peer, ratios []float64
 	var memory [2]float64
 	var failed, peerFailed string
 	for range rounds {
@@ -189,7 +189,7 @@ func (f figure) measure(script, tmp string, threads, rounds int) string {
 		if peerFailed = p.Error; peerFailed != "" {
 			break
 		}
-		peer, ratio, memory[1] = append(peer, p.Rate), append(ratio, r.Rate/p.Rate), max(memory[1], p.RSS)
+		peer, ratios, memory[1] = append(peer, p.Rate), append(ratios, r.Rate/p.Rate), max(memory[1], p.RSS)
 	}
 	line := func(cells ...any) string {
 		return strings.TrimSpace(fmt.Sprintf(row, append([]any{f.name, strconv.Itoa(threads), f.unit}, cells...)...))
@@ -205,14 +205,15 @@ func (f figure) measure(script, tmp string, threads, rounds int) string {
 		}
 		return s
 	}
+	ratio := median(ratios)
 	goal, verdict := fmt.Sprintf("%.2f", f.goal), "ok"
 	switch {
 	case f.goal == 0: // reported only
 		goal, verdict = "-", ""
-	case median(ratio) < f.goal:
+	case ratio < f.goal:
 		verdict = "short"
 	}
-	return line(number(median(ours)), number(median(peer)), fmt.Sprintf("%.2f", median(ratio)), goal, verdict, mib(0), mib(1))
+	return line(number(median(ours)), number(median(peer)), fmt.Sprintf("%.2f", ratio), goal, verdict, mib(0), mib(1))
 }
 
 func median(xs []float64) float64 {

@@ -192,7 +192,6 @@ func (r *run) variance(curvature laplace.Curvature, n int) error {
 	if err := r.own("texts"); err != nil {
 		return err
 	}
-	r.rate = 0
 	return r.scorePairs(l, pairs)
 }
 
@@ -284,52 +283,50 @@ func (r *run) score() error {
 	})
 }
 
-func (r *run) smol() (*llm.Model, error) {
-	return llm.Load(r.ctx, filepath.Join(r.shared, "models", "smollm2-135m-instruct", "SmolLM2-135M-Instruct.Q4_1.gguf"))
-}
-
 // decodeTokens is how many tokens each continuation has.
 const decodeTokens = 64
 
-// decode continues a prompt once, which is left for the figures beside our own rate, and then many times if asked to.
+// decode continues a prompt, once or many times.
 func (r *run) decode(samples int) error {
-	m, err := r.smol()
-	if err != nil {
+	m, err := r.decodeOne()
+	if err != nil || samples == 1 {
 		return err
 	}
+	return r.generate(m, samples)
+}
+
+// decodeOne continues a prompt once and leaves the rate for the figures beside our own.
+func (r *run) decodeOne() (*llm.Model, error) {
+	m, err := llm.Load(r.ctx, filepath.Join(r.shared, "models", "smollm2-135m-instruct", "SmolLM2-135M-Instruct.Q4_1.gguf"))
+	if err != nil {
+		return nil, err
+	}
+	m.Config.EOS = -1 // no answer ends early
+	if err := r.generate(m, 1); err != nil {
+		return nil, err
+	}
+	return m, r.own("decode")
+}
+
+func (r *run) generate(m *llm.Model, samples int) error {
 	prompt, err := m.Tokenizer.Encode("Once upon a time, in a village by the sea,")
 	if err != nil {
 		return err
 	}
-	m.Config.EOS = -1 // no answer ends early
-	generate := func(samples int) error {
-		o := &llm.GenerateOptions{Samples: samples, MaxTokens: decodeTokens, Seed: 1, Greedy: samples == 1}
-		r.rate = 0
-		return r.timed(float64(samples*decodeTokens), func() error {
-			_, err := m.Generate(r.ctx, [][]int{prompt}, o)
-			return err
-		})
-	}
-	if err := generate(1); err != nil {
+	o := &llm.GenerateOptions{Samples: samples, MaxTokens: decodeTokens, Seed: 1, Greedy: samples == 1}
+	return r.timed(float64(samples*decodeTokens), func() error {
+		_, err := m.Generate(r.ctx, [][]int{prompt}, o)
 		return err
-	}
-	if err := r.own("decode"); err != nil || samples == 1 {
-		return err
-	}
-	return generate(samples)
+	})
 }
 
 // decodeLimit is the rate of many continuations if the products ran at the peak of all threads and nothing else took time:
 // over the rate of one, which waits for memory, it bounds decode-64.
 func (r *run) decodeLimit() error {
-	if err := r.decode(1); err != nil {
-		return err
-	}
-	m, err := r.smol()
+	m, err := r.decodeOne()
 	if err != nil {
 		return err
 	}
-	r.rate = 0
 	r.best(30, func() float64 {
 		rates := make([]float64, r.threads)
 		tensor.Parallel(r.threads, func(i int) { rates[i] = tensor.PeakFLOPs() })
